@@ -1,0 +1,93 @@
+"""Typed, closed configuration: YAML presets plus `a.b=c` overrides, wrong keys refused before any data is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from codec.core.atomic import atomic_write_text
+from codec.core.errors import UserError
+
+
+class Config(BaseModel):
+    """Base of every config: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def load_config(cls: type[ConfigT], path: str | Path | None = None, overrides: list[str] | None = None) -> ConfigT:
+    """Read `path` (YAML), apply `a.b=c` overrides in order, and validate against `cls`.
+
+    Args:
+        path: a YAML file, or None for the defaults of `cls`.
+        overrides: each `dotted.key=value`; the value is read as YAML, so `3`, `true`, `[1, 2]` mean what they say.
+
+    Raises:
+        UserError: naming the file or the key that is wrong.
+    """
+    tree = _read_yaml(Path(path)) if path is not None else {}
+    for override in overrides or []:
+        _apply_override(tree, override)
+    return parse_config(cls, tree, origin=str(path) if path else "config")
+
+
+def parse_config(cls: type[ConfigT], tree: Any, *, origin: str = "config") -> ConfigT:
+    """Validate a plain tree (from YAML or JSON) against `cls`; UserError names every wrong key."""
+    try:
+        return cls.model_validate(tree)
+    except ValidationError as error:
+        problems = "; ".join(_describe(problem) for problem in error.errors())
+        raise UserError(f"{origin}: {problems}") from None
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write `config` whole, defaults included, as YAML."""
+    atomic_write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds a {type(tree).__name__}; a config is a mapping of keys")
+    return tree
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"override {override!r} is not of the form key.sub=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"override {override!r}: the value is not valid YAML") from None
+    *parents, last = key.strip().split(".")
+    for name in parents:
+        child = tree.setdefault(name, {})
+        if not isinstance(child, dict):
+            raise UserError(f"override {override!r}: {name!r} holds a value, not a section")
+        tree = child
+    tree[last] = value
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "config"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}"
+    if problem["type"] == "missing":
+        return f"{key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key!r} is {problem['input']!r}: {message}"

@@ -1,0 +1,56 @@
+"""Collectives, decided at call time: with no process group they are the identity, so one code path serves all."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as torch_dist
+from torch import Tensor
+
+
+def is_distributed() -> bool:
+    """Whether this call has peers, asked anew every time (never cached in a constructor)."""
+    return torch_dist.is_available() and torch_dist.is_initialized() and torch_dist.get_world_size() > 1
+
+
+def rank() -> int:
+    """This process's index among its peers, 0 when alone."""
+    return torch_dist.get_rank() if is_distributed() else 0
+
+
+def world_size() -> int:
+    """Number of peers including this process, 1 when alone."""
+    return torch_dist.get_world_size() if is_distributed() else 1
+
+
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """Sum of `tensor` over all ranks, the same bits on each; a new tensor. Every rank must call it."""
+    if not is_distributed():
+        return tensor
+    total = tensor.detach().clone().contiguous()
+    torch_dist.all_reduce(total)
+    return total
+
+
+def broadcast(tensor: Tensor, *, source: int = 0) -> Tensor:
+    """`tensor` as rank `source` has it; shapes and dtypes must agree. Every rank must call it."""
+    if not is_distributed():
+        return tensor
+    copy = tensor.detach().clone().contiguous()
+    torch_dist.broadcast(copy, source)
+    return copy
+
+
+def all_gather_rows(rows: Tensor) -> Tensor:
+    """Rows `[n_r, ...]` of all ranks concatenated in rank order; `n_r` may differ and may be 0. Every rank must call it."""
+    if not is_distributed():
+        return rows
+    count = torch.tensor([rows.shape[0]], device=rows.device)
+    counts = [torch.zeros_like(count) for _ in range(world_size())]
+    torch_dist.all_gather(counts, count)
+    sizes = [int(c) for c in counts]
+    longest = max(sizes)
+    padded = rows.detach().new_zeros((longest, *rows.shape[1:]))
+    padded[: rows.shape[0]] = rows.detach()
+    gathered = [torch.zeros_like(padded) for _ in sizes]
+    torch_dist.all_gather(gathered, padded)
+    return torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)])
