@@ -83,7 +83,7 @@ def score_audio(
     sample_rate: int,
     metrics: Collection[str] = ("pesq", "stoi", "visqol", "si_sdr", "mel_distance"),
 ) -> dict[str, Score]:
-    """Every named score of `estimate` against `reference`, `[c, time]` at `sample_rate`, delay compensated."""
+    """Every named score of `estimate` against `reference`, `[c, time]` at `sample_rate`, once aligned."""
     pair = align(reference, estimate, sample_rate=sample_rate)
     panel = {
         "pesq": lambda: pesq(pair.reference, pair.estimate, sample_rate=sample_rate),

@@ -1,0 +1,86 @@
+"""Codes as they are stored in files, and how evenly they use their codebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codec.files.container import read_chunk, read_header
+from codec.files.payload import ChunkCoder
+from codec.models.vqvae import VQVAE, CodeGrid
+
+
+def stored_codes(path: str | Path, model: VQVAE) -> tuple[Tensor, ...]:
+    """The codes in a .vqc file, per level `[rows, q, *space]` int64; a row is one channel of the recording.
+
+    Raises:
+        UserError: the file is not one, or damaged.
+        ValueError: a chunk is damaged.
+    """
+    coder = ChunkCoder([level.cpu().numpy() for level in model.code_histograms()])
+    with open(path, "rb") as file:
+        contents = read_header(file, str(path))
+        header = contents.header
+        levels: list[np.ndarray] = []
+        for index in range(header.num_chunks):
+            data, packed = read_chunk(file, contents, index), contents.chunks[index].packed
+            parts = coder.decode(data, packed, header.shapes(index))
+            cell = header.cell(index)
+            for depth, part in enumerate(parts):
+                scale = header.factor // header.levels[depth].downsample_factor
+                if index == 0:
+                    space = [extent * scale for extent in header.codes_size]
+                    levels.append(np.empty((*part.shape[:2], *space), dtype=np.int64))
+                place = tuple(slice(edge.start * scale, edge.stop * scale) for edge in cell)
+                levels[depth][(..., *place)] = part
+    return tuple(torch.from_numpy(level) for level in levels)
+
+
+class CodeCounter:
+    """Counts codes over as many signals as it is shown.
+
+    Args:
+        levels: the model's levels.
+    """
+
+    def __init__(self, levels: Sequence[CodeGrid]):
+        self._counts = [
+            torch.zeros(grid.num_codebooks, grid.codebook_size, dtype=torch.int64) for grid in levels
+        ]
+
+    def add(self, codes: Sequence[Tensor]) -> None:
+        """Count `codes`, per level `[rows, q, *space]`; q may be fewer than the model has."""
+        for counts, level in zip(self._counts, codes, strict=True):
+            for book in range(level.shape[1]):
+                counts[book] += torch.bincount(level[:, book].flatten(), minlength=counts.shape[1])
+
+    def table(self) -> list[dict[str, Any]]:
+        """One record per codebook seen.
+
+        `usage` is the share of its codes that occurred; `perplexity` is exp(entropy of the counts), in codes;
+        `entropy_bits` is that entropy per code in bits.
+        """
+        rows = []
+        for depth, counts in enumerate(self._counts):
+            for book, seen in enumerate(counts):
+                if not (total := int(seen.sum())):
+                    continue
+                share = seen[seen > 0].double() / total
+                entropy = float(-(share * share.log()).sum())
+                rows.append(
+                    {
+                        "level": depth,
+                        "codebook": book,
+                        "codebook_size": len(seen),
+                        "codes": total,
+                        "usage": len(share) / len(seen),
+                        "perplexity": float(np.exp(entropy)),
+                        "entropy_bits": entropy / float(np.log(2)),
+                    }
+                )
+        return rows

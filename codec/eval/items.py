@@ -1,0 +1,169 @@
+"""One item through a codec: encoded to a file, decoded from it, scored."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codec.data.audio import read_audio
+from codec.data.image import read_image
+from codec.eval.codes import stored_codes
+from codec.eval.rivals import RivalResult, image_rivals, speech_rivals
+from codec.files import decode_file, encode_file
+from codec.metrics import Score, score_audio, score_image
+from codec.models.media import AudioMedia
+from codec.models.vqvae import VQVAE
+
+
+@dataclass(frozen=True)
+class Item:
+    """A signal, what became of it, and what that cost.
+
+    Attributes:
+        path: the source.
+        codec: who coded it, and `setting` in which way.
+        reference, estimate: `[c, time]` at `sample_rate`, or `[3, height, width]` (`sample_rate` is None).
+        num_bytes: of the compressed file on disk.
+        encode_s, decode_s: wall-clock seconds from file to file.
+        scores: by name.
+        codes: per level `[rows, q, *space]`; none for rivals.
+        coded: the compressed file.
+        note: what to know when comparing.
+    """
+
+    path: Path
+    codec: str
+    setting: str
+    reference: Tensor
+    estimate: Tensor
+    sample_rate: int | None
+    num_bytes: int
+    encode_s: float
+    decode_s: float
+    scores: dict[str, Score]
+    coded: Path
+    codes: tuple[Tensor, ...] = ()
+    note: str = ""
+
+    @property
+    def is_audio(self) -> bool:
+        return self.sample_rate is not None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of sound."""
+        assert self.sample_rate is not None
+        return self.reference.shape[1] / self.sample_rate
+
+    @property
+    def pixels(self) -> int:
+        """Width times height."""
+        return self.reference.shape[1] * self.reference.shape[2]
+
+    @property
+    def extent(self) -> float:
+        """What bits and seconds are divided by: seconds of sound, or pixels."""
+        return self.duration_s if self.is_audio else float(self.pixels)
+
+    @property
+    def rate(self) -> float:
+        """Bits on disk per second of sound (bitrate_bps), or per pixel (bits_per_pixel)."""
+        return 8 * self.num_bytes / self.extent
+
+    @property
+    def encode_speed(self) -> float:
+        """Times real time, or megapixels per second."""
+        return self._work / max(self.encode_s, 1e-9)
+
+    @property
+    def decode_speed(self) -> float:
+        """Times real time, or megapixels per second."""
+        return self._work / max(self.decode_s, 1e-9)
+
+    @property
+    def _work(self) -> float:
+        return self.duration_s if self.is_audio else self.pixels / 1e6
+
+
+def warm_up(model: VQVAE) -> None:
+    """Run the model once on a short signal, so that the first item's time does not pay for its first use."""
+    signal = torch.zeros(1, model.media.channels, *(4 * model.downsample_factor,) * model.ndim)
+    model.decode(model.encode(signal))
+
+
+def code_item(path: Path, model: VQVAE, folder: Path, *, num_active: int | None = None) -> Item:
+    """Encode `path` to a .vqc file in `folder`, decode that file again, and score what came back.
+
+    Sound is scored at the model's sample rate, whatever the rate of the source.
+
+    Raises:
+        UserError: the source cannot be read or is of another medium than the model.
+    """
+    coded = folder / f"{path.stem}.vqc"
+    decoded = folder / f"{path.stem}.{'wav' if model.media.kind == 'audio' else 'png'}"
+    start = time.perf_counter()
+    encode_file(path, coded, model, num_active=num_active)
+    encoded_at = time.perf_counter()
+    decode_file(coded, decoded, model, model_rate=True)
+    decode_s = time.perf_counter() - encoded_at
+    codes = stored_codes(coded, model)
+    if isinstance(model.media, AudioMedia):
+        rate = model.media.sample_rate
+        reference, _ = read_audio(path, sample_rate=rate)
+        estimate, _ = read_audio(decoded, sample_rate=rate)
+        scores = score_audio(reference, estimate, sample_rate=rate)
+    else:
+        rate = None
+        source, result = read_image(path), read_image(decoded)
+        reference, estimate = source.flattened(), result.flattened()
+        scores = score_image(reference, estimate)
+    active = codes[0].shape[1]
+    return Item(
+        path=path,
+        codec=model.name,
+        setting=f"{active} codebook{'s' * (active > 1)}",
+        reference=reference,
+        estimate=estimate,
+        sample_rate=rate,
+        num_bytes=coded.stat().st_size,
+        encode_s=encoded_at - start,
+        decode_s=decode_s,
+        scores=scores,
+        coded=coded,
+        codes=codes,
+    )
+
+
+def rival_items(item: Item, folder: Path) -> list[Item]:
+    """The same signal through the classical codecs of this machine, at the size nearest to `item`'s."""
+    if item.sample_rate is not None:
+        results = speech_rivals(item.reference, item.sample_rate, folder, bitrate_bps=item.rate)
+    else:
+        results = image_rivals(item.reference, folder, num_bytes=item.num_bytes)
+    return [as_item(result, item) for result in results]
+
+
+def as_item(result: RivalResult, original: Item) -> Item:
+    """A rival's result on the signal of `original`, scored the same way."""
+    if original.sample_rate is not None:
+        scores = score_audio(original.reference, result.signal, sample_rate=original.sample_rate)
+    else:
+        scores = score_image(original.reference, result.signal)
+    return Item(
+        path=original.path,
+        codec=result.name,
+        setting=result.setting,
+        reference=original.reference,
+        estimate=result.signal,
+        sample_rate=original.sample_rate,
+        num_bytes=result.num_bytes,
+        encode_s=result.encode_s,
+        decode_s=result.decode_s,
+        scores=scores,
+        coded=result.path,
+        note=result.note,
+    )
