@@ -21,7 +21,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=f".part{target.suffix}", dir=target.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name[:64]}.", suffix=f".part{target.suffix}", dir=target.parent
+        )
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from None
     os.close(handle)

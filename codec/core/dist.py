@@ -41,7 +41,7 @@ def broadcast(tensor: Tensor, *, source: int = 0) -> Tensor:
 
 
 def all_gather_rows(rows: Tensor) -> Tensor:
-    """Rows `[n_r, ...]` of all ranks concatenated in rank order; `n_r` may differ and may be 0. Every rank must call it."""
+    """Rows `[n_r, ...]` of all ranks joined in rank order; `n_r` may differ and be 0. Every rank must call it."""
     if not is_distributed():
         return rows
     count = torch.tensor([rows.shape[0]], device=rows.device)

@@ -1,0 +1,62 @@
+"""Where models are found: bundled in the package by name, or in any folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codec.checkpoint.store import read_header
+from codec.core.errors import UserError
+
+MODEL_FILE = "model.safetensors"
+MODEL_KEY = "codec-model"
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a bundled model; `facts` holds the rest of its card (data, licence, measured, ...)."""
+
+    name: str
+    kind: str
+    media: dict[str, Any]
+    fingerprint: str
+    bytes: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def list_models() -> list[ModelCard]:
+    """The bundled models, by name."""
+    return [read_card(path) for path in sorted(PRETRAINED.glob(f"*/{MODEL_FILE}"))]
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card in the header of a model file."""
+    header = read_header(path).get(MODEL_KEY)
+    if header is None:
+        raise UserError(f"{path} holds no model: it was not written by this toolkit")
+    config = header["config"]
+    return ModelCard(
+        name=header["name"],
+        kind=config["kind"],
+        media=config["media"],
+        fingerprint=header["fingerprint"],
+        bytes=path.stat().st_size,
+        facts=header["card"],
+    )
+
+
+def find_model(name_or_folder: str | Path) -> Path:
+    """The model file behind a bundled name, a model folder, a run folder (its best) or the file itself.
+
+    Raises:
+        UserError: nothing is there; the message lists the bundled names.
+    """
+    bundled = PRETRAINED / str(name_or_folder) / MODEL_FILE
+    folder = Path(name_or_folder)
+    for path in (bundled, folder / MODEL_FILE, folder / "checkpoints" / "best" / MODEL_FILE, folder):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob(f"*/{MODEL_FILE}"))) or "none"
+    raise UserError(f"no model {str(name_or_folder)!r}: give a folder with {MODEL_FILE}, or a bundled name ({names})")

@@ -1,0 +1,69 @@
+"""Spectral losses for sound, at several resolutions because no one window sees both pitch and attacks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from codec.core.precision import float32_island
+from codec.core.spectral import magnitude, mel_filters
+
+MEL_SCALES = ((128, 10), (256, 20), (512, 40), (1024, 80), (2048, 160))
+STFT_WINDOWS = (256, 512, 1024, 2048)
+
+
+class MelLoss(nn.Module):
+    """Mean absolute difference of log10 mel magnitudes over (window, mels) scales, hop a quarter window.
+
+    As in Kumar et al. 2023 (section 3.4), without their shortest windows. Shapes: `[b, c, time]` twice to a 0-d loss.
+    Padding must be equal in both signals to count for nothing.
+    """
+
+    def __init__(self, sample_rate: int, *, scales: tuple[tuple[int, int], ...] = MEL_SCALES, floor: float = 1e-5):
+        super().__init__()
+        self.windows = [window for window, _ in scales]
+        self.floor = floor
+        for window, num_mels in scales:
+            filters = mel_filters(sample_rate, window=window, num_mels=num_mels)
+            self.register_buffer(f"filters_{window}", filters, persistent=False)
+
+    def forward(self, reconstruction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        with float32_island(target.device.type):
+            reconstruction, target = _silence_padding(reconstruction, target, mask)
+            differences = [
+                (self._log_mel(reconstruction, window) - self._log_mel(target, window)).abs().mean()
+                for window in self.windows
+            ]
+            return torch.stack(differences).mean()
+
+    def _log_mel(self, signal: Tensor, window: int) -> Tensor:
+        mel = self.get_buffer(f"filters_{window}") @ magnitude(signal, window=window, hop=window // 4)
+        return mel.clamp_min(self.floor).log10()
+
+
+class SpectralConvergence(nn.Module):
+    """Frobenius norm of the magnitude difference over that of the target (Arik et al. 2019, eq. 2), mean over windows.
+
+    Shapes: `[b, c, time]` twice to a 0-d loss.
+    """
+
+    def __init__(self, *, windows: tuple[int, ...] = STFT_WINDOWS):
+        super().__init__()
+        self.windows = windows
+
+    def forward(self, reconstruction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        with float32_island(target.device.type):
+            reconstruction, target = _silence_padding(reconstruction, target, mask)
+            ratios = []
+            for window in self.windows:
+                wanted = magnitude(target, window=window, hop=window // 4)
+                got = magnitude(reconstruction, window=window, hop=window // 4)
+                ratios.append((wanted - got).norm() / wanted.norm().clamp_min(1e-3))
+            return torch.stack(ratios).mean()
+
+
+def _silence_padding(reconstruction: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    if mask is None:
+        return reconstruction.float(), target.float()
+    valid = mask.unsqueeze(1)
+    return reconstruction.float() * valid, target.float() * valid

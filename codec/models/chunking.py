@@ -1,0 +1,47 @@
+"""The canonical grid: which windows a signal is encoded and decoded in, whatever the path it comes by.
+
+Whole signals, streams and files all run exactly these windows, so their codes agree by construction and not by the
+luck of how a convolution rounds under another shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from codec.core.overlap import Chunk, Span, tile
+
+SpanMap = Callable[[Span], Span]
+
+
+def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap) -> Iterator[Chunk]:
+    """Chunks that turn a signal of `size` into codes.
+
+    Args:
+        size: extent of the signal per axis, samples or pixels.
+        factor: signal positions per code, per axis.
+        step: codes per chunk, per axis.
+        needs: signal positions that an interval of codes depends on.
+
+    Yields:
+        Chunk: `source` in signal positions inside the signal, starting at a multiple of `factor`; `target` in codes.
+    """
+    codes_size = tuple(-(-extent // factor) for extent in size)
+    for index, target in enumerate(tile(codes_size, step)):
+        source = tuple(
+            needs(span).aligned(factor).clipped(extent).as_slice() for span, extent in zip(target, size, strict=True)
+        )
+        yield Chunk(index, source, tuple(span.as_slice() for span in target))
+
+
+def decode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap) -> Iterator[Chunk]:
+    """Chunks that turn codes into a signal of `size`, cell for cell those of `encode_grid`.
+
+    Yields:
+        Chunk: `source` in codes, `target` in signal positions inside the signal.
+    """
+    codes_size = tuple(-(-extent // factor) for extent in size)
+    for index, cell in enumerate(tile(codes_size, step)):
+        wanted = [Span(span.start * factor, span.stop * factor) for span in cell]
+        source = tuple(needs(span).clipped(extent).as_slice() for span, extent in zip(wanted, codes_size, strict=True))
+        target = tuple(span.clipped(extent).as_slice() for span, extent in zip(wanted, size, strict=True))
+        yield Chunk(index, source, target)

@@ -1,0 +1,296 @@
+"""The training loop: it knows devices, steps and saving, and no model.
+
+Everything random at step n is seeded by (seed, n), and the loader's batch n is a function of n, so a run that was
+killed and resumed takes exactly the steps of one that was not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, nn
+
+from codec.core import dist
+from codec.core.config import Config
+from codec.core.device import resolve_device
+from codec.core.errors import UserError
+from codec.core.precision import resolve_precision
+from codec.quantize.base import NonFiniteError
+from codec.train.average import WeightAverage
+from codec.train.config import LoopConfig
+from codec.train.monitor import Monitor, RunMonitor, SilentMonitor, to_floats
+from codec.train.optim import build_optimizer, learning_rate
+from codec.train.run import RunFolder
+from codec.train.signals import StopRequest
+from codec.train.state import Progress, load_state, save_state
+
+
+class Batch(Protocol):
+    """What the loop needs of a batch: a signal, a mask or None, and the names to blame."""
+
+    @property
+    def signal(self) -> Tensor: ...
+
+    @property
+    def mask(self) -> Tensor | None: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+
+class TrainingData(Protocol):
+    """Batches as a function of the step."""
+
+    def prefetch(self, start_step: int) -> Iterator[tuple[int, Any]]: ...
+
+
+class Task(Protocol):
+    """One objective; an `nn.Module` whose forward gives `{"losses": ..., "stats": ...}`."""
+
+    sample_rate: int | None
+
+    def total(self, losses: dict[str, Tensor]) -> Tensor: ...
+
+    def samples(self, signal: Tensor) -> dict[str, Tensor]: ...
+
+    def export(self, folder: Path, *, name: str) -> None: ...
+
+
+def build_fabric(config: LoopConfig) -> Fabric:
+    """Devices, precision and, under torchrun or SLURM, the process group. Call before anything is built."""
+    device = resolve_device(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    precision = {"bf16": "bf16-mixed", "fp32": "32-true"}[resolve_precision(config.precision, device)]
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched else 1,
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")) if launched else 1,
+        strategy=DDPStrategy(broadcast_buffers=False) if launched else "auto",
+        precision=precision,  # pyright: ignore[reportArgumentType]
+    )
+    fabric.launch()
+    seed_everything(config.seed, 0)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    return fabric
+
+
+def train(
+    task: nn.Module,
+    *,
+    fabric: Fabric,
+    data: TrainingData,
+    validation: Iterable[Any],
+    config: LoopConfig,
+    run: RunFolder,
+    recipe: Config,
+) -> Progress:
+    """Train `task` for `config.steps` steps, or go on from where `run` stands; returns where it stopped.
+
+    Args:
+        recipe: the whole config, recorded in the run folder.
+
+    Raises:
+        UserError: a loss, the data or the gradient is NaN or Inf (naming the batch's files); nothing of that step
+            is kept.
+    """
+    trainer = _Trainer(task, fabric=fabric, config=config, run=run)
+    if fabric.is_global_zero:
+        run.save_config(recipe)
+    monitor: Monitor = (
+        RunMonitor(run, start_step=trainer.progress.step, total_steps=config.steps)
+        if fabric.is_global_zero
+        else SilentMonitor()
+    )
+    try:
+        trainer.fit(data, list(validation), monitor)
+    finally:
+        monitor.close()
+    return trainer.progress
+
+
+class _Trainer:
+    """The moving parts of one run."""
+
+    def __init__(self, task: nn.Module, *, fabric: Fabric, config: LoopConfig, run: RunFolder):
+        self.fabric, self.config, self.run = fabric, config, run
+        task = task.to(fabric.device)
+        self.task: Any = task
+        self.parameters = [p for p in task.parameters() if p.requires_grad]
+        optimizer = build_optimizer(self.parameters, config.optimizer, device=fabric.device)
+        self.average = WeightAverage(task, config.average_decay)
+        self.progress = Progress()
+        if run.resume:
+            self.progress = load_state(run.last, task=task, optimizer=optimizer, average=self.average)
+        compiled = torch.compile(task) if config.compile else task
+        self.wrapped, self.optimizer = fabric.setup(compiled, optimizer)  # pyright: ignore[reportArgumentType]
+        self._saved_step = self.progress.step if run.resume else None
+
+    def fit(self, data: TrainingData, validation: list[Any], monitor: Monitor) -> None:
+        """Steps until done, out of time or asked to stop; then save."""
+        config, progress = self.config, self.progress
+        deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
+        clock = _Throughput()
+        with StopRequest(self.fabric.device) as stop:
+            steps = itertools.islice(data.prefetch(progress.step), max(0, config.steps - progress.step))
+            for step, batch in steps:
+                losses, figures = self._step(step, batch)
+                progress.step = step + 1
+                clock.count(len(batch.names) * self.fabric.world_size)
+                if progress.step % config.log_every == 0 or progress.step == config.steps:
+                    values = to_floats(losses | figures)
+                    monitor.log(progress.step, "train", values)
+                    monitor.advance(progress.step, _summary(values, losses, clock.items_per_second()))
+                if validation and (progress.step % config.validate_every == 0 or progress.step == config.steps):
+                    self._validate(validation, monitor)
+                if progress.step % config.save_every == 0:
+                    self._save()
+                if stop(also=time.monotonic() > deadline):
+                    break
+        self._save()
+        if progress.best_step is None:
+            with self.average.applied():
+                self._export()
+
+    def _step(self, step: int, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """One update; nothing is updated when anything is not finite."""
+        seed_everything(self.config.seed, step)
+        self.wrapped.train()
+        signal, mask = self._to_device(batch)
+        try:
+            outcome = self.wrapped(signal, mask)
+        except NonFiniteError:
+            raise _not_finite("the encoder's output is", batch) from None
+        losses: dict[str, Tensor] = outcome["losses"]
+        total = self.task.total(losses)
+        self.fabric.backward(total)
+        limit = self.config.optimizer.grad_clip
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit if limit else float("inf"))
+        if not bool(torch.isfinite(total.detach() + norm)):
+            odd = [name for name, value in to_floats(losses).items() if not math.isfinite(value)]
+            raise _not_finite(f"loss {odd[0]!r} is" if odd else "the gradient is", batch)
+        rate = learning_rate(step, config=self.config.optimizer, total_steps=self.config.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update()
+        figures = {"total": total, **outcome["stats"], "grad_norm": norm, "learning_rate": torch.tensor(rate)}
+        return (
+            {name: loss.detach() for name, loss in losses.items()},
+            {name: value.detach().to(self.fabric.device) for name, value in figures.items()},
+        )
+
+    @torch.no_grad()
+    def _validate(self, batches: list[Any], monitor: Monitor) -> None:
+        """Mean figures over the items of all batches and ranks, with averaged weights; export them if best so far."""
+        progress = self.progress
+        self.wrapped.eval()
+        with self.average.applied():
+            sums: dict[str, float] = {}
+            items = 0
+            for batch in batches:
+                signal, mask = self._to_device(batch)
+                outcome = self._outcome(signal, mask)
+                for name, value in to_floats(outcome).items():
+                    sums[name] = sums.get(name, 0.0) + value * len(batch.names)
+                items += len(batch.names)
+            means = self._mean_over_ranks(sums, items)
+            monitor.log(progress.step, "validation", means)
+            if batches:
+                monitor.show(
+                    progress.step,
+                    self.task.samples(self._to_device(batches[0])[0]),
+                    sample_rate=self.task.sample_rate,
+                )
+            if progress.best_loss is None or means["total"] < progress.best_loss:
+                progress.best_loss, progress.best_step = means["total"], progress.step
+                self._export()
+
+    def _outcome(self, signal: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        """Losses, their weighted total and statistics of one batch, in the run's precision."""
+        with self.fabric.autocast():
+            outcome = self.task(signal, mask)
+        return {"total": self.task.total(outcome["losses"]), **outcome["losses"], **outcome["stats"]}
+
+    def _mean_over_ranks(self, sums: dict[str, float], items: int) -> dict[str, float]:
+        """Every rank must call it, and may have no items as long as another has some."""
+        if not dist.is_distributed():
+            return {name: value / items for name, value in sums.items()}
+        gathered: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(gathered, (sums, items))
+        total_items = sum(count for _, count in gathered)
+        names = next(part for part, count in gathered if count)
+        return {name: sum(part.get(name, 0.0) for part, _ in gathered) / total_items for name in names}
+
+    def _save(self) -> None:
+        """The whole state, unless it is on disk already."""
+        if self.fabric.is_global_zero and self._saved_step != self.progress.step:
+            optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+            save_state(
+                self.run.last,
+                task=self.task,
+                optimizer=optimizer,
+                average=self.average,
+                progress=self.progress,
+            )
+            self._saved_step = self.progress.step
+
+    def _export(self) -> None:
+        if self.fabric.is_global_zero:
+            self.task.export(self.run.best, name=self.run.name)
+
+    def _to_device(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        if not bool(torch.isfinite(batch.signal).all()):
+            raise _not_finite("the data is", batch)
+        signal = batch.signal.to(self.fabric.device, non_blocking=True)
+        if signal.dim() == 4:
+            signal = signal.to(memory_format=torch.channels_last)
+        return signal, None if batch.mask is None else batch.mask.to(self.fabric.device, non_blocking=True)
+
+
+class _Throughput:
+    """Items per second since it was last asked."""
+
+    def __init__(self) -> None:
+        self._items, self._since = 0, time.monotonic()
+
+    def count(self, items: int) -> None:
+        self._items += items
+
+    def items_per_second(self) -> float:
+        now = time.monotonic()
+        rate = self._items / max(now - self._since, 1e-9)
+        self._items, self._since = 0, now
+        return rate
+
+
+def seed_everything(seed: int, step: int) -> None:
+    """Seed torch's random state on every device for one step of a run."""
+    torch.manual_seed((seed << 32) + step)
+
+
+def _summary(values: dict[str, float], losses: dict[str, Tensor], items_per_second: float) -> str:
+    shown = [f"{name} {values[name]:.4g}" for name in losses]
+    if "perplexity" in values:
+        shown.append(f"perplexity {values['perplexity']:.0f}")
+    return "  ".join([*shown, f"{items_per_second:.1f} items/s"])
+
+
+def _not_finite(what: str, batch: Batch) -> UserError:
+    listed = ", ".join(dict.fromkeys(batch.names))
+    return UserError(
+        f"{what} NaN or Inf, nothing was updated; the batch was {listed}: "
+        "remove the file if it is broken, or lower loop.optimizer.learning_rate, and resume"
+    )

@@ -1,0 +1,45 @@
+"""VQ-VAE on speech: recordings in, a model that turns sound into codes and back out.
+
+codec train vqvae_speech --config cpu.yaml data.train=corpus/manifest.jsonl
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codec.core.config import Config, load_config
+from codec.data.config import DataConfig
+from codec.data.loader import TrainingBatches, ValidationBatches
+from codec.models import ModelConfig, build_model
+from codec.train import LoopConfig, ReconstructionTask, RunFolder, train
+from codec.train.loop import build_fabric
+from codec.train.presets import find_preset
+
+HERE = Path(__file__).parent
+
+
+class Recipe(Config):
+    """Everything this recipe can be told."""
+
+    data: DataConfig
+    model: ModelConfig
+    losses: dict[str, float]
+    loop: LoopConfig
+
+
+def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
+    """Train, validate, save; go on where a killed run stood if `resume`.
+
+    Args:
+        config: a preset of this folder (`cpu.yaml`, `paper.yaml`) or a YAML file of your own.
+        overrides: `dotted.key=value`.
+        run: folder of the run, `runs/vqvae_speech` if None.
+    """
+    folder = RunFolder(run or "runs/vqvae_speech", resume=resume)
+    recipe = load_config(Recipe, find_preset(config, HERE, run=folder), overrides)
+    fabric = build_fabric(recipe.loop)
+    data = TrainingBatches(recipe.data, recipe.model.media, seed=recipe.loop.seed)
+    validation = ValidationBatches(recipe.data, recipe.model.media)
+    model = build_model(recipe.model)
+    task = ReconstructionTask(model, recipe.losses)
+    train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)
