@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +16,7 @@ from codec.data.audio_source import AudioInfo, AudioSource
 
 
 def resampled_length(num_samples: int, source_rate: int, target_rate: int) -> int:
-    """Samples that `num_samples` at `source_rate` (Hz) become at `target_rate`: rounded half up, at least 1."""
+    """Samples that `num_samples` at `source_rate` (Hz) become at `target_rate`: rounded, at least 1."""
     return max(1, (2 * num_samples * target_rate + source_rate) // (2 * source_rate))
 
 
@@ -41,9 +41,7 @@ class AudioStream(Iterator[Tensor]):
         self.sample_rate = sample_rate or source.info.sample_rate
         self.channels = channels or source.info.channels
         check_channels(source.name, source.info.channels, self.channels)
-        self.num_samples = resampled_length(
-            source.info.num_samples, source.info.sample_rate, self.sample_rate
-        )
+        self.num_samples = resampled_length(source.info.num_samples, source.info.sample_rate, self.sample_rate)
         self._source = source
         self._blocks = self._cut(block)
 
@@ -64,7 +62,7 @@ class AudioStream(Iterator[Tensor]):
         self._blocks.close()
         self._source.close()
 
-    def _cut(self, block: int) -> Iterator[Tensor]:
+    def _cut(self, block: int) -> Generator[Tensor]:
         """Re-cut the pieces that come out of the resampler into blocks, exactly `num_samples` in all."""
         held: list[np.ndarray] = []
         held_frames, remaining = 0, self.num_samples
@@ -129,7 +127,7 @@ def mix_channels(frames: np.ndarray, channels: int) -> np.ndarray:
 
 
 def check_channels(name: str, present: int, wanted: int) -> None:
-    """Raise UserError unless `present` channels can become `wanted`: the same, mixed to one, or copied from one."""
+    """Raise UserError unless `present` channels can become `wanted`: equal, mixed to 1, or copied from 1."""
     if wanted not in (1, present) and present != 1:
         raise UserError(f"{name} has {present} channels, {wanted} were asked for: ask for 1 to mix them down")
 

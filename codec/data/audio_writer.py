@@ -30,15 +30,15 @@ _MAX_WAV_BYTES = (1 << 32) - (1 << 16)
 
 
 class AudioWriter:
-    """A context manager that takes `[channels, time]` blocks and leaves a whole file, or none if anything failed.
+    """A context manager that takes `[channels, time]` blocks and leaves a whole file, or none on failure.
 
     Args:
-        path: a file name whose suffix picks the format, or an open binary file (then give `suffix`, or get wav).
+        path: a file name whose suffix picks the format, or an open binary file (`suffix` picks; wav if None).
         sample_rate: Hz. Opus takes 8, 12, 16, 24, 48 kHz only, MP3 8 to 48 kHz.
-        subtype: libsndfile's name, such as "PCM_24" or "FLOAT"; None: 16 bits, or the lossy format's only one.
+        subtype: libsndfile's name, such as "PCM_24" or "FLOAT"; None: 16 bits, or the format's only one.
 
     Raises:
-        UserError: a suffix, rate or number of channels the format does not have, or a place that cannot be written.
+        UserError: a suffix, rate or channels the format does not have, or a place that cannot be written.
     """
 
     def __init__(
@@ -56,9 +56,7 @@ class AudioWriter:
         suffix = suffix or (self._target.suffix if self._target else ".wav")
         if suffix.lower() not in _FORMATS:
             known = " ".join(_FORMATS)
-            raise UserError(
-                f"cannot write audio as {suffix or 'a file without suffix'!r}: use one of {known}"
-            )
+            raise UserError(f"cannot write audio as {suffix or 'a file without suffix'!r}: use one of {known}")
         self._format, default = _FORMATS[suffix.lower()]
         self._subtype = subtype or default
         self._sample_rate, self._channels = sample_rate, channels
@@ -104,7 +102,7 @@ class AudioWriter:
             raise UserError(f"{self.name} would pass the 4 GiB a wav file can hold: write .flac instead")
 
     def _quantize(self, frames: np.ndarray) -> np.ndarray:
-        """16-bit integers by our own rounding: libsndfile scales by 32767 out but 32768 in, which loses a step."""
+        """16-bit integers rounded here: libsndfile scales by 32767 out and 32768 in, and loses a step."""
         if self._subtype != "PCM_16":
             return frames
         return np.rint(frames * np.float32(32768.0)).clip(-32768, 32767).astype(np.int16)

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class DecodedCache:
-    """The most recently used arrays, at most `limit_bytes` of them together. Safe to share between threads."""
+    """The most recently used arrays, at most `limit_bytes` of them together. Threads may share it."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes

@@ -28,7 +28,8 @@ class DataConfig(Config):
     """Manifests to train on; their entries are joined in this order."""
     train_splits: Names = ("train",)
     validation: Paths = ()
-    """Manifests to validate on. Empty: the train manifests' own validation splits, or `validation_fraction`."""
+    """Manifests to validate on. Empty: what `validation_fraction` holds out, or, that being 0, the
+    validation splits of the train manifests."""
     validation_splits: Names = ("validation", "dev")
     validation_fraction: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the training files held out for validation, picked by a hash of the file name."""
@@ -46,7 +47,7 @@ class DataConfig(Config):
     weighting: str = Field("length", pattern="^(length|file)$")
     """An epoch holds each file as often as crops fit into it ("length"), or once ("file")."""
     scale: tuple[float, float] = (1.0, 1.0)
-    """Pictures are shrunk by a factor drawn from this range (log-uniform) before the crop; 1 keeps the pixels."""
+    """Pictures shrink by a factor drawn from this range (log-uniform) before the crop; 1 keeps the pixels."""
     flip: bool = False
     """Mirror half of the pictures left to right."""
     gain_db: tuple[float, float] | None = None

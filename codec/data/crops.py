@@ -1,7 +1,7 @@
 """Cutting one training example out of a recording or a picture: one class per medium, one interface.
 
-A `Crops` turns an entry into a signal `[c, *crop]` and a mask `[*crop]`. With a generator the crop is random and its
-choices are drawn from that generator alone; without, it is the centre one.
+A `Crops` turns an entry into a signal `[c, *crop]` and a mask `[*crop]`. With a generator the crop is
+random and all its choices are drawn from that generator; without, it is the centre one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Crops(Protocol):
         ...
 
     def cut(self, entry: Entry, size: int, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
-        """One example, `[c, *space]` float32 and `[*space]` bool (False: padding). Raises UserError on a bad file."""
+        """One example, `[c, *space]` float32 and `[*space]` bool (False: padding). UserError: bad file."""
         ...
 
 
@@ -90,7 +90,7 @@ class AudioCrops:
 
 
 class ImageCrops:
-    """Squares of `crop` pixels, cut from the picture shrunk by a factor from `scale`; small pictures are padded."""
+    """Squares of `crop` pixels, cut from the picture shrunk by a factor of `scale`; small ones are padded."""
 
     def __init__(self, config: DataConfig, *, channels: int, cache: DecodedCache) -> None:
         self.config, self.channels, self.cache = config, channels, cache

@@ -75,7 +75,7 @@ def read_image(path: str | Path | BinaryIO) -> Picture:
 
 
 def read_pixels(path: str | Path, *, channels: int = 3) -> np.ndarray:
-    """Decode a picture for training as uint8 `[height, width, channels]`, laid over white, luma when `channels` is 1.
+    """Decode a picture for training: uint8 `[height, width, channels]`, laid over white; 1 channel is luma.
 
     Raises:
         UserError: as `read_image`.
@@ -104,7 +104,7 @@ def write_image(
 
     Args:
         signal: `[3 or 1, height, width]`, any values; clamped to [-1, 1] and rounded to the nearest of 256.
-        alpha: `[1, height, width]` in [0, 1]; where the format has no transparency, the picture is laid over white.
+        alpha: `[1, height, width]` in [0, 1]; laid over white where the format has no transparency.
         grey: write one channel (the mean of the three).
         image_format: needed when `path` is an open file: "PNG", "JPEG", ...
         quality: of the formats that lose something.
@@ -119,9 +119,7 @@ def write_image(
     target = Path(path)
     name = image_format or Image.registered_extensions().get(target.suffix.lower())
     if name is None or name not in Image.SAVE:
-        raise UserError(
-            f"cannot write pictures as {target.suffix or 'a file without suffix'!r}: use .png or .jpg"
-        )
+        raise UserError(f"cannot write pictures as {target.suffix or 'a file without suffix'!r}: use .png or .jpg")
     with atomic_path(target) as temporary, open(temporary, "wb") as file:
         _save(image, file, name, quality, str(target))
 
@@ -160,9 +158,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 def _deep_grey(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "F":
-        raise UserError(
-            f"{name} has floating-point pixels of unknown range: convert it to 8 or 16 bits first"
-        )
+        raise UserError(f"{name} has floating-point pixels of unknown range: convert it to 8 or 16 bits first")
     values = np.array(image).astype(np.float32)
     if values.min() < 0 or values.max() > 65535:
         raise UserError(f"{name} has pixels outside 16 bits: convert it to 8 or 16 bits first")
@@ -215,9 +211,7 @@ def _guard(name: str) -> Iterator[None]:
     except (PermissionError, IsADirectoryError) as error:
         raise UserError(f"cannot read {name}: {error.strerror}") from None
     except Image.UnidentifiedImageError:
-        raise UserError(
-            f"{name} is not a picture that Pillow reads (empty, or another kind of file)"
-        ) from None
+        raise UserError(f"{name} is not a picture that Pillow reads (empty, or another kind of file)") from None
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name} is a damaged picture: {reason}") from None

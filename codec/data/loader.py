@@ -1,15 +1,15 @@
-"""Batches as a pure function of the step: data position is the step number, so exact resume needs no saved state.
+"""Batches as a pure function of the step: the step number is the data position, all that resuming needs.
 
-Batch `step` of rank `r` of `w` holds positions `(step * w + r) * b ... + b` of an endless list: epoch after epoch, each
-a permutation of the items drawn from (seed, epoch). Every random choice within an example is drawn from
-(seed, position). So the ranks of a step, joined, are the batch of one rank with `w * b` items.
+Batch `step` of rank `r` of `w` holds positions `(step * w + r) * b ... + b` of an endless list: epoch after
+epoch, each a permutation of the items drawn from (seed, epoch). Every random choice within an example is
+drawn from (seed, position). So the ranks of a step, joined, are the batch of one rank with `w * b` items.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,7 +59,7 @@ class TrainingBatches:
         rank, world_size: this process among its peers; None asks the process group.
 
     Raises:
-        UserError: a manifest that cannot be read or has nothing to train on; later, a file that cannot be decoded.
+        UserError: a manifest that cannot be read or has nothing to train on; later, an unreadable file.
     """
 
     def __init__(
@@ -76,9 +76,7 @@ class TrainingBatches:
         self.world_size = dist.world_size() if world_size is None else world_size
         self.entries = train_entries(config, media)
         self._crops = build_crops(config, media)
-        self._items = _weighted_items(
-            self.entries, [self._crops.extent(entry) for entry in self.entries], config
-        )
+        self._items = _weighted_items(self.entries, [self._crops.extent(entry) for entry in self.entries], config)
         self._epoch_order = lru_cache(maxsize=2)(self._draw_epoch_order)
 
     @property
@@ -96,8 +94,8 @@ class TrainingBatches:
         first = (step * self.world_size + self.rank) * self.config.batch_size
         return _collate([self._example(first + row) for row in range(self.config.batch_size)])
 
-    def prefetch(self, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
-        """(step, `batch(step)`) from `start_step` on, decoded ahead by threads; errors arrive at their own step.
+    def prefetch(self, start_step: int = 0) -> Generator[tuple[int, Batch]]:
+        """(step, `batch(step)`) from `start_step` on, decoded ahead by threads; an error arrives at its step.
 
         Close the iterator (or let it go) to stop the threads.
         """
@@ -165,21 +163,17 @@ class ValidationBatches:
 
 
 def train_entries(config: DataConfig, media: Media) -> tuple[Entry, ...]:
-    """Entries to train on: the train splits of the train manifests, less what `validation_fraction` holds out.
+    """Entries to train on: train splits of the train manifests, less what `validation_fraction` holds out.
 
     Raises:
         UserError: no manifest given, or nothing of this medium in them.
     """
     if not config.train:
-        raise UserError(
-            "no training data: give data.train=MANIFEST (make one with `codec prep folder SOURCE OUT`)"
-        )
+        raise UserError("no training data: give data.train=MANIFEST (make one with `codec prep folder SOURCE OUT`)")
     entries = _gather(config.train, config.train_splits, config, media)
     kept = tuple(entry for entry in entries if not _is_held_out(entry, config.validation_fraction))
     if not kept:
-        raise UserError(
-            f"data.validation_fraction={config.validation_fraction} holds out every training file"
-        )
+        raise UserError(f"data.validation_fraction={config.validation_fraction} holds out every training file")
     return kept
 
 
@@ -206,9 +200,7 @@ def validation_entries(config: DataConfig, media: Media) -> tuple[Entry, ...]:
     )
 
 
-def _gather(
-    paths: Sequence[object], splits: Sequence[str], config: DataConfig, media: Media
-) -> tuple[Entry, ...]:
+def _gather(paths: Sequence[object], splits: Sequence[str], config: DataConfig, media: Media) -> tuple[Entry, ...]:
     manifests = [read_manifest(str(path), split=splits) for path in paths]
     entries = tuple(entry for manifest in manifests for entry in _of_medium(manifest.entries, config, media))
     if not entries:
@@ -218,15 +210,11 @@ def _gather(
 
 
 def _of_medium(entries: Sequence[Entry], config: DataConfig, media: Media) -> list[Entry]:
-    return [
-        entry
-        for entry in entries
-        if entry.kind == media.kind and (not config.sets or entry.set in config.sets)
-    ]
+    return [entry for entry in entries if entry.kind == media.kind and (not config.sets or entry.set in config.sets)]
 
 
 def _is_held_out(entry: Entry, fraction: float) -> bool:
-    """Whether the hash of the file's name (not its folder: a moved corpus keeps its split) falls below `fraction`."""
+    """Whether the hash of the file's name (no folder: a moved corpus keeps its split) is below `fraction`."""
     digest = hashlib.sha256(entry.path.name.encode()).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
 

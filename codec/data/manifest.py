@@ -18,10 +18,38 @@ from codec.core.errors import UserError
 Kind = Literal["audio", "image"]
 
 AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aiff .aif .au .caf .w64 .rf64 .snd .sph .voc".split()
+    (
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aiff",
+        ".aif",
+        ".au",
+        ".caf",
+        ".w64",
+        ".rf64",
+        ".sph",
+    )
 )
 IMAGE_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .webp .bmp .tif .tiff .gif .ppm .pgm .pnm .jp2 .avif .tga".split()
+    (
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".jp2",
+        ".avif",
+        ".tga",
+    )
 )
 
 
@@ -63,9 +91,7 @@ class Entry(BaseModel):
         if isinstance(tree, dict) and "kind" not in tree and "path" in tree:
             kind = kind_of(tree["path"])
             if kind is None:
-                raise ValueError(
-                    f"cannot tell audio from image by the suffix of {str(tree['path'])!r}: add a kind"
-                )
+                raise ValueError(f"cannot tell audio from image by the suffix of {str(tree['path'])!r}: add a kind")
             return {**tree, "kind": kind}
         return tree
 
@@ -95,7 +121,7 @@ def read_manifest(path: str | Path, *, split: str | Iterable[str] | None = None)
         split: keep only this split, or these; None keeps everything.
 
     Raises:
-        UserError: no such manifest, a line that is not an entry (with its number), or nothing left of `split`.
+        UserError: no such manifest, a line that is not an entry (with its number), or no entry of `split`.
     """
     source = Path(path)
     try:
