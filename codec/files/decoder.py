@@ -1,0 +1,153 @@
+"""Chunks of a .vqc file back to signal, and what to do where they are damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from codec.core.overlap import Chunk
+from codec.files.alpha import unpack_alpha
+from codec.files.container import Contents, read_chunk
+from codec.files.errors import DamagedChunkError, TruncatedFileError, WrongModelError
+from codec.files.header import AudioHeader, Header
+from codec.files.payload import ChunkCoder, Codes
+from codec.files.report import Damage, Progress
+from codec.files.windows import CodeWindow
+from codec.models.vqvae import VQVAE
+
+
+def check_model(header: Header, model: VQVAE, name: str) -> None:
+    """Refuse a model that did not write the file.
+
+    Raises:
+        WrongModelError: says which model the file wants.
+    """
+    kind = "audio" if isinstance(header.media, AudioHeader) else "image"
+    fits = len(header.levels) == len(model.levels) and all(
+        (mine.downsample_factor, mine.codebook_size) == (its.downsample_factor, its.codebook_size)
+        and its.num_active <= mine.num_codebooks
+        for mine, its in zip(model.levels, header.levels, strict=True)
+    )
+    if header.fingerprint != model.fingerprint or kind != model.media.kind or not fits:
+        raise WrongModelError(
+            f"{name} was written by model {header.model!r} (fingerprint {header.fingerprint}), not by "
+            f"{model.name!r} ({model.fingerprint}): give that model with --model"
+        )
+
+
+@dataclass
+class Decoder:
+    """Decodes the chunks of one file in order; after that, `damage` lists what was lost.
+
+    Args:
+        file: the .vqc file.
+        name: its name for messages.
+        skip_damaged: put silence or grey in place of a broken chunk, instead of raising.
+    """
+
+    file: BinaryIO
+    name: str
+    contents: Contents
+    model: VQVAE
+    skip_damaged: bool = False
+    progress: Progress | None = None
+    damage: dict[int, Damage] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_model(self.contents.header, self.model, self.name)
+        self._coder = ChunkCoder([histogram.cpu().numpy() for histogram in self.model.code_histograms()])
+
+    def __iter__(self) -> Iterator[tuple[Chunk, Tensor]]:
+        """Every chunk and its signal [rows, channels, *space], silent or grey where it is lost.
+
+        Raises:
+            DamagedChunkError: a broken chunk, or nothing but broken chunks where they are to be skipped.
+            TruncatedFileError: likewise, where the file ends too early.
+        """
+        header = self.contents.header
+        window = CodeWindow(header, self._load)
+        grid = self.model.decode_chunks(header.size)
+        for index in range(header.num_chunks):
+            chunk = next(grid, None)
+            if chunk is None or chunk.target != header.target(index):
+                raise WrongModelError(f"{self.name} was cut into other chunks than {self.model.name!r} cuts")
+            codes, touched = window.take(chunk.source)
+            signal = self.model.decode_chunk(codes, chunk).cpu()
+            self._widen(chunk, touched)
+            yield chunk, torch.zeros_like(signal) if index in self.damage else signal
+            if self.progress:
+                self.progress(index + 1, header.num_chunks)
+        if len(self.damage) == header.num_chunks:
+            raise DamagedChunkError(f"{self.name}: every chunk is damaged or missing, nothing can be recovered")
+
+    def alpha(self, height: int, width: int) -> npt.NDArray[np.uint8]:
+        """The plane of transparency [height, width]; opaque if it is damaged and damage is to be skipped."""
+        index = self.contents.header.num_chunks
+        try:
+            return unpack_alpha(read_chunk(self.file, self.contents, index), height, width)
+        except (ValueError, TruncatedFileError) as error:
+            where = "the plane of transparency"
+            self._lost(index, Damage(0, str(error), where, (0, 0), (height, width), (0, 0), (height, width)), error)
+            return np.full((height, width), 255, dtype=np.uint8)
+
+    def _load(self, index: int) -> Codes:
+        header = self.contents.header
+        shapes = header.shapes(index)
+        try:
+            data = read_chunk(self.file, self.contents, index)
+            return self._coder.decode(data, self.contents.chunks[index].packed, shapes)
+        except ValueError as error:
+            start, stop = edges(header, header.target(index))
+            damage = Damage(index + 1, str(error), header.where(index), start, stop, start, stop)
+            self._lost(index, damage, error)
+            return self._coder.likeliest(shapes)
+
+    def _lost(self, index: int, damage: Damage, error: Exception) -> None:
+        if not self.skip_damaged:
+            kind = TruncatedFileError if isinstance(error, TruncatedFileError) else DamagedChunkError
+            verdict = "missing" if kind is TruncatedFileError else "damaged"
+            raise kind(
+                f"{self.name}: {damage.where} is {verdict}: {damage.reason}; --skip-damaged recovers the rest"
+            ) from None
+        self.damage[index] = damage
+
+    def _widen(self, chunk: Chunk, touched: list[int]) -> None:
+        """Note that `chunk` was decoded next to lost codes: its part within their reach may differ."""
+        header = self.contents.header
+        for index in set(touched) & self.damage.keys() - {chunk.index}:
+            damage = self.damage[index]
+            start, stop = edges(header, _reach(header, index, chunk))
+            self.damage[index] = replace(
+                damage,
+                affected_start=tuple(map(min, damage.affected_start, start)),
+                affected_stop=tuple(map(max, damage.affected_stop, stop)),
+            )
+
+
+def _reach(header: Header, lost: int, chunk: Chunk) -> tuple[slice, ...]:
+    """The part of `chunk`'s target, per axis in signal positions, that codes of chunk `lost` may have shaped.
+
+    The decoder's context reaches as far on one side as on the other side of what it decodes, at most.
+    """
+    reach = []
+    for gone, source, target in zip(header.target(lost), chunk.source, chunk.target, strict=True):
+        before, after = target.start - source.start * header.factor, source.stop * header.factor - target.stop
+        context = max(before, after, 0)
+        start, stop = max(target.start, gone.start - context), min(target.stop, gone.stop + context)
+        reach.append(slice(start, max(start, stop)))
+    return tuple(reach)
+
+
+def edges(header: Header, part: tuple[slice, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Start and stop of `part` of the signal per axis, in seconds or pixels."""
+    starts, stops = tuple(edge.start for edge in part), tuple(edge.stop for edge in part)
+    if not isinstance(header.media, AudioHeader):
+        return starts, stops
+    rate = header.media.model_rate
+    return tuple(start / rate for start in starts), tuple(stop / rate for stop in stops)

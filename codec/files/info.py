@@ -1,0 +1,56 @@
+"""What a .vqc file says about itself, without its model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+from codec.files.container import VERSION, read_chunk, read_header
+from codec.files.decoder import edges
+from codec.files.errors import TruncatedFileError
+from codec.files.header import AudioHeader, PictureHeader
+from codec.files.report import Damage, FileInfo, media_fields
+from codec.files.streams import Place, open_input, shown
+
+
+def read_info(source: Place) -> FileInfo:
+    """Read the header of a .vqc file and verify the checksum of every chunk.
+
+    Args:
+        source: a path, `-` for standard input, or an open binary file.
+
+    Raises:
+        UserError: see codec.files.errors; damaged chunks are not an error but listed in `damage`.
+    """
+    with open_input(source) as file:
+        contents = read_header(file, shown(source))
+        header, media = contents.header, contents.header.media
+        num_bytes = file.seek(0, os.SEEK_END)
+        damage = []
+        for index in range(len(contents.chunks)):
+            try:
+                read_chunk(file, contents, index)
+            except (ValueError, TruncatedFileError) as error:
+                if index < header.num_chunks:
+                    start, stop = edges(header, header.target(index))
+                    damage.append(Damage(index + 1, str(error), header.where(index), start, stop, start, stop))
+                else:
+                    damage.append(Damage(0, str(error), "the plane of transparency"))
+    return FileInfo(
+        source=shown(source),
+        version=VERSION,
+        model=header.model,
+        fingerprint=header.fingerprint,
+        bytes=num_bytes,
+        expected_bytes=contents.total_bytes,
+        header_bytes=contents.header_bytes,
+        levels=tuple(asdict(level) for level in header.levels),
+        chunk_codes=header.step,
+        num_chunks=header.num_chunks,
+        packed_chunks=sum(stored.packed for stored in contents.chunks),
+        model_rate=media.model_rate if isinstance(media, AudioHeader) else None,
+        grey=media.grey if isinstance(media, PictureHeader) else None,
+        alpha=media.alpha if isinstance(media, PictureHeader) else None,
+        damage=tuple(damage),
+        **media_fields(header, num_bytes),
+    )

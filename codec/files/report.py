@@ -1,0 +1,141 @@
+"""What coding a file came to, and what a file says about itself: records that turn into JSON as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from codec.files.header import AudioHeader, Header
+
+Progress = Callable[[int, int], None]  # called with (chunks done, chunks in all)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A part of a file that is lost.
+
+    Attributes:
+        chunk: its number, from 1; 0 for the plane of transparency.
+        reason: what is wrong with it.
+        where: the same place in words.
+        start, stop: what is silent or grey, per axis: seconds, or pixels (y, x).
+        affected_start, affected_stop: wider; here the neighbours were decoded without knowing the lost codes,
+            so they may sound or look a little different next to it.
+    """
+
+    chunk: int
+    reason: str
+    where: str
+    start: tuple[float, ...] = ()
+    stop: tuple[float, ...] = ()
+    affected_start: tuple[float, ...] = ()
+    affected_stop: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """Result of `encode_file` and `decode_file`.
+
+    Attributes:
+        bytes: of the .vqc file on disk, header and checksums included.
+        duration_s, sample_rate, num_samples, channels: of the recording; None for a picture.
+        width, height: of the picture; None for a recording.
+        bitrate_bps, bits_per_pixel: from `bytes`.
+        elapsed_s: time taken, reading and writing included.
+        real_time_factor: seconds of sound per second taken; above 1 is faster than real time.
+        notes: what the caller may want to know, one line each.
+        damage: what was lost; empty unless damage was to be skipped and was found.
+    """
+
+    source: str
+    target: str
+    media: Literal["audio", "image"]
+    model: str
+    fingerprint: str
+    num_active: int
+    bytes: int
+    elapsed_s: float
+    duration_s: float | None = None
+    sample_rate: int | None = None
+    num_samples: int | None = None
+    channels: int | None = None
+    width: int | None = None
+    height: int | None = None
+    bitrate_bps: float | None = None
+    bits_per_pixel: float | None = None
+    real_time_factor: float | None = None
+    notes: tuple[str, ...] = ()
+    damage: tuple[Damage, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """Result of `read_info`: everything a .vqc file tells without its model.
+
+    Attributes:
+        bytes: on disk; `expected_bytes` is what its header says it should be.
+        header_bytes: of it, header and table of chunks.
+        levels: coarse to fine, each with downsample_factor, codebook_size, num_active.
+        chunk_codes: codes of the coarsest level in a chunk, per axis; `num_chunks` chunks tile the signal.
+        packed_chunks: chunks stored as plain bits because the entropy coder would have made them longer.
+        damage: chunks whose checksums are wrong, or that are missing.
+    """
+
+    source: str
+    version: int
+    media: Literal["audio", "image"]
+    model: str
+    fingerprint: str
+    bytes: int
+    expected_bytes: int
+    header_bytes: int
+    levels: tuple[dict[str, int], ...]
+    chunk_codes: tuple[int, ...]
+    num_chunks: int
+    packed_chunks: int
+    duration_s: float | None = None
+    sample_rate: int | None = None
+    num_samples: int | None = None
+    channels: int | None = None
+    model_rate: int | None = None
+    width: int | None = None
+    height: int | None = None
+    grey: bool | None = None
+    alpha: bool | None = None
+    bitrate_bps: float | None = None
+    bits_per_pixel: float | None = None
+    damage: tuple[Damage, ...] = ()
+
+    @property
+    def intact(self) -> bool:
+        """Whether everything is there and undamaged."""
+        return not self.damage
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "intact": self.intact}
+
+
+def media_fields(header: Header, num_bytes: int) -> dict[str, Any]:
+    """The fields of a report that follow from what was coded and how many bytes it took."""
+    media = header.media
+    if isinstance(media, AudioHeader):
+        return {
+            "media": "audio",
+            "duration_s": media.duration_s,
+            "sample_rate": media.sample_rate,
+            "num_samples": media.num_samples,
+            "channels": media.channels,
+            "bitrate_bps": 8 * num_bytes / media.duration_s,
+        }
+    return {
+        "media": "image",
+        "width": media.width,
+        "height": media.height,
+        "bits_per_pixel": 8 * num_bytes / (media.width * media.height),
+    }
