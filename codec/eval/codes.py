@@ -49,9 +49,7 @@ class CodeCounter:
     """
 
     def __init__(self, levels: Sequence[CodeGrid]):
-        self._counts = [
-            torch.zeros(grid.num_codebooks, grid.codebook_size, dtype=torch.int64) for grid in levels
-        ]
+        self._counts = [torch.zeros(grid.num_codebooks, grid.codebook_size, dtype=torch.int64) for grid in levels]
 
     def add(self, codes: Sequence[Tensor]) -> None:
         """Count `codes`, per level `[rows, q, *space]`; q may be fewer than the model has."""

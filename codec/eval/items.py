@@ -103,24 +103,17 @@ def code_item(path: Path, model: VQVAE, folder: Path, *, num_active: int | None 
     Raises:
         UserError: the source cannot be read or is of another medium than the model.
     """
+    rate = model.media.sample_rate if isinstance(model.media, AudioMedia) else None
     coded = folder / f"{path.stem}.vqc"
-    decoded = folder / f"{path.stem}.{'wav' if model.media.kind == 'audio' else 'png'}"
+    decoded = folder / "decoded" / f"{path.stem}.{'png' if rate is None else 'wav'}"
+    reference = _read(path, rate)
     start = time.perf_counter()
     encode_file(path, coded, model, num_active=num_active)
     encoded_at = time.perf_counter()
     decode_file(coded, decoded, model, model_rate=True)
     decode_s = time.perf_counter() - encoded_at
-    codes = stored_codes(coded, model)
-    if isinstance(model.media, AudioMedia):
-        rate = model.media.sample_rate
-        reference, _ = read_audio(path, sample_rate=rate)
-        estimate, _ = read_audio(decoded, sample_rate=rate)
-        scores = score_audio(reference, estimate, sample_rate=rate)
-    else:
-        rate = None
-        source, result = read_image(path), read_image(decoded)
-        reference, estimate = source.flattened(), result.flattened()
-        scores = score_image(reference, estimate)
+    estimate, codes = _read(decoded, rate), stored_codes(coded, model)
+    scores = score_image(reference, estimate) if rate is None else score_audio(reference, estimate, sample_rate=rate)
     active = codes[0].shape[1]
     return Item(
         path=path,
@@ -136,6 +129,10 @@ def code_item(path: Path, model: VQVAE, folder: Path, *, num_active: int | None 
         coded=coded,
         codes=codes,
     )
+
+
+def _read(path: Path, rate: int | None) -> Tensor:
+    return read_image(path).flattened() if rate is None else read_audio(path, sample_rate=rate)[0]
 
 
 def rival_items(item: Item, folder: Path) -> list[Item]:

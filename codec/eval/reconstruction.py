@@ -120,9 +120,7 @@ def _row(item: Item) -> dict[str, Any]:
     )
     notes = {name: score.note for name, score in item.scores.items() if score.note}
     notes |= {
-        name: "perfect"
-        for name, score in item.scores.items()
-        if score.value is not None and score.finite is None
+        name: "perfect" for name, score in item.scores.items() if score.value is not None and score.finite is None
     }
     return {
         "path": str(item.path),

@@ -147,9 +147,7 @@ def codec2(signal: Tensor, sample_rate: int, folder: Path, *, mode: str) -> Riva
         wide = decoded if sample_rate == _CODEC2_RATE else soxr.resample(decoded, _CODEC2_RATE, sample_rate)
         pieces.append(_fitted(wide, len(channel)))
     result = torch.from_numpy(np.stack(pieces)).float()
-    return RivalResult(
-        "Codec2", f"mode {mode}", coded, num_bytes, result, encode_s, decode_s, "8 kHz, parametric"
-    )
+    return RivalResult("Codec2", f"mode {mode}", coded, num_bytes, result, encode_s, decode_s, "8 kHz, parametric")
 
 
 def image_rivals(signal: Tensor, folder: Path, *, num_bytes: int) -> list[RivalResult]:
@@ -226,9 +224,7 @@ def _by_libsndfile(
     start = time.perf_counter()
     decoded, _ = read_audio(coded, sample_rate=rate)
     decode_s = time.perf_counter() - start
-    return RivalResult(
-        name, setting, coded, coded.stat().st_size, decoded, encode_s, decode_s, "by libsndfile"
-    )
+    return RivalResult(name, setting, coded, coded.stat().st_size, decoded, encode_s, decode_s, "by libsndfile")
 
 
 def _fitted(row: np.ndarray, length: int) -> np.ndarray:
@@ -238,12 +234,8 @@ def _fitted(row: np.ndarray, length: int) -> np.ndarray:
 def _run(program: str, *arguments: str | Path) -> float:
     """Run a program and return the seconds it took; its complaint is the error."""
     start = time.perf_counter()
-    done = subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, timeout=_TIMEOUT_S, check=False
-    )
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode:
         complaint = done.stderr.decode(errors="replace").strip().splitlines()
-        raise RuntimeError(
-            f"{program} failed: {complaint[-1] if complaint else f'exit code {done.returncode}'}"
-        )
+        raise RuntimeError(f"{program} failed: {complaint[-1] if complaint else f'exit code {done.returncode}'}")
     return time.perf_counter() - start

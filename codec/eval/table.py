@@ -35,8 +35,7 @@ def evaluation_table(report: dict[str, Any]) -> Table:
         scores = [_with_interval(summary["scores"].get(name)) for name in names]
         table.add_row(codec, rate, *scores, *(f"{speed:.3g}" for speed in speeds))
     used = [
-        f"{book['usage']:.0%} ({book['perplexity']:.0f} of {book['codebook_size']})"
-        for book in report["codebooks"]
+        f"{book['usage']:.0%} ({book['perplexity']:.0f} of {book['codebook_size']})" for book in report["codebooks"]
     ]
     table.caption = "codebook usage (perplexity): " + ", ".join(used)
     return table
