@@ -33,9 +33,7 @@ def encode_symbols(runs: Sequence[Run]) -> bytes:
     expected: list[tuple[int, FrequencyTable]] = []
     for symbols, table in runs:
         if symbols.size and not 0 <= int(symbols.min()) <= int(symbols.max()) < table.size:
-            raise ValueError(
-                f"codes go from {symbols.min()} to {symbols.max()}; wanted 0 to {table.size - 1}"
-            )
+            raise ValueError(f"codes go from {symbols.min()} to {symbols.max()}; wanted 0 to {table.size - 1}")
         expected.append((int(symbols.size), table))
         if table.size > 1 and symbols.size:
             encoder.encode(np.ascontiguousarray(symbols, dtype=np.int32), table.model)

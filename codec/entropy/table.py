@@ -76,6 +76,4 @@ class FrequencyTable:
         products with the coder's scale (24 bits) need 46 bits of the 53: rounding happens nowhere on the way
         to its integers.
         """
-        return constriction.stream.model.Categorical(
-            self.frequencies.astype(np.float64) / TOTAL, perfect=False
-        )
+        return constriction.stream.model.Categorical(self.frequencies.astype(np.float64) / TOTAL, perfect=False)

@@ -30,9 +30,7 @@ def runs(draw: st.DrawFn, max_length: int = 200) -> list[tuple[np.ndarray, Frequ
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         counts = np.exp(rng.normal(size=size) * draw(st.sampled_from([0, 1, 6])) + 8).astype(np.int64)
         length = draw(st.integers(0, max_length))
-        likely = (
-            rng.choice(size, size=length, p=counts / counts.sum()) if counts.sum() else np.zeros(length, int)
-        )
+        likely = rng.choice(size, size=length, p=counts / counts.sum()) if counts.sum() else np.zeros(length, int)
         symbols = likely if draw(st.booleans()) else rng.integers(0, size, length)
         result.append((symbols, FrequencyTable.from_counts(counts)))
     return result
