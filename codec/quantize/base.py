@@ -36,9 +36,7 @@ class Quantizer(nn.Module, ABC):
         """Values that a code can take, K."""
 
     @abstractmethod
-    def forward(
-        self, latents: Tensor, *, mask: Tensor | None = None, num_active: int | None = None
-    ) -> Quantized:
+    def forward(self, latents: Tensor, *, mask: Tensor | None = None, num_active: int | None = None) -> Quantized:
         """Quantize `latents` `[b, d, *space]` and, when training, move the codebook.
 
         Args:
@@ -125,7 +123,5 @@ def check_num_active(num_active: int | None, num_codebooks: int) -> int:
     if num_active is None:
         return num_codebooks
     if not 1 <= num_active <= num_codebooks:
-        raise UserError(
-            f"num_active is {num_active}; this quantizer has {num_codebooks} codebooks: pass 1 to that"
-        )
+        raise UserError(f"num_active is {num_active}; this quantizer has {num_codebooks} codebooks: pass 1 to that")
     return num_active

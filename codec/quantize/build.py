@@ -25,9 +25,9 @@ class ResidualConfig(Config):
     """
 
     kind: Literal["residual"] = "residual"
-    num_codebooks: int = Field(4, ge=1)
+    num_codebooks: int = Field(default=4, ge=1)
     codebook: OneCodebookConfig = Field(default_factory=EMAConfig)
-    dropout: float = Field(0.0, ge=0.0, le=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 QuantizerConfig = Annotated[EMAConfig | GradientConfig | ResidualConfig, Field(discriminator="kind")]

@@ -46,13 +46,13 @@ class CodebookConfig(Config):
         restart_limit: codes restarted per step at most.
     """
 
-    codebook_size: int = Field(512, ge=2)
-    codebook_dim: int | None = Field(None, ge=1)
-    decay: float = Field(0.99, ge=0.0, lt=1.0)
+    codebook_size: int = Field(default=512, ge=2)
+    codebook_dim: int | None = Field(default=None, ge=1)
+    decay: float = Field(default=0.99, ge=0.0, lt=1.0)
     init: Literal["kmeans", "normal"] = "kmeans"
-    restart_below: float = Field(0.1, ge=0.0, lt=1.0)
-    restart_cooldown: int = Field(50, ge=0)
-    restart_limit: int = Field(32, ge=1)
+    restart_below: float = Field(default=0.1, ge=0.0, lt=1.0)
+    restart_cooldown: int = Field(default=100, ge=0)
+    restart_limit: int = Field(default=32, ge=1)
 
 
 class CodebookQuantizer(Quantizer):
@@ -71,7 +71,7 @@ class CodebookQuantizer(Quantizer):
     cooldown: Tensor
     initialised: Tensor
     float32_buffers: tuple[str, ...] = ("ema_counts",)
-    sums_needed = False
+    pulls_needed = False
 
     def __init__(self, config: CodebookConfig, dim: int) -> None:
         super().__init__(dim)
@@ -95,9 +95,7 @@ class CodebookQuantizer(Quantizer):
     def codebook_size(self) -> int:
         return self.config.codebook_size
 
-    def forward(
-        self, latents: Tensor, *, mask: Tensor | None = None, num_active: int | None = None
-    ) -> Quantized:
+    def forward(self, latents: Tensor, *, mask: Tensor | None = None, num_active: int | None = None) -> Quantized:
         check_num_active(num_active, 1)
         return self.quantize(latents, latents, mask=mask)
 
@@ -118,7 +116,7 @@ class CodebookQuantizer(Quantizer):
                 vectors.detach(),
                 valid,
                 size=self.codebook_size,
-                with_sums=self.sums_needed and self.training,
+                with_pulls=self.pulls_needed and self.training,
                 joint=self.training,
             )
             restarts = self._learn(rows, valid, sums)
@@ -139,9 +137,7 @@ class CodebookQuantizer(Quantizer):
         with float32_island(latents.device.type):
             rows = project(self.project_in, to_rows(latents, None))
             if can_branch(rows) and not bool(torch.isfinite(rows).all()):
-                raise NonFiniteError(
-                    "latents to encode hold NaN or infinity: check the input signal and the weights"
-                )
+                raise NonFiniteError("latents to encode hold NaN or infinity: check the input signal and the weights")
             codes = nearest(rows, self.codebook)
         return codes.view(latents.shape[0], 1, *latents.shape[2:])
 
@@ -164,18 +160,17 @@ class CodebookQuantizer(Quantizer):
     def _assign(self, codes: Tensor, vectors: Tensor, counts: Tensor, gate: Tensor) -> None:
         """Set entries `codes` `[R]` to `vectors` `[R, D]` with running `counts` `[R]` where `gate` `[R]` says so."""
 
-    def _losses(
-        self, anchors: Tensor, vectors: Tensor, valid: Tensor | None, sums: BatchSums
-    ) -> dict[str, Tensor]:
+    def _losses(self, anchors: Tensor, vectors: Tensor, valid: Tensor | None, sums: BatchSums) -> dict[str, Tensor]:
         return {"commitment": self._mean_error(anchors, vectors.detach(), valid, sums)}
 
     def _mean_error(self, left: Tensor, right: Tensor, valid: Tensor | None, sums: BatchSums) -> Tensor:
         """Mean (0-d) of (left - right)^2 over real positions and channels."""
-        errors = F.mse_loss(left, right, reduction="none")
-        if valid is not None:
-            errors = torch.where(valid[:, None], errors, 0)
+        if valid is None:
+            error = F.mse_loss(left, right, reduction="sum")
+        else:
+            error = torch.where(valid[:, None], F.mse_loss(left, right, reduction="none"), 0).sum()
         ranks = dist.world_size() if self.training else 1
-        return errors.sum() / (sums.total / ranks).clamp_min(torch.finfo(torch.float32).eps) / self.width
+        return error / (sums.total / ranks).clamp_min(torch.finfo(torch.float32).eps) / self.width
 
     @torch.no_grad()
     def _initialise(self, rows: Tensor, valid: Tensor | None) -> None:
@@ -259,9 +254,7 @@ class CodebookQuantizer(Quantizer):
         return self
 
 
-_NON_FINITE = (
-    "latents hold NaN or infinity: lower the learning rate or look at the batch (the codebook is unharmed)"
-)
+_NON_FINITE = "latents hold NaN or infinity: lower the learning rate or look at the batch (the codebook is unharmed)"
 
 
 def _raise_unless(finite: Tensor) -> None:

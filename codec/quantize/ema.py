@@ -10,7 +10,7 @@ from torch import Tensor
 from codec.quantize.codebook import CodebookConfig, CodebookQuantizer
 from codec.quantize.stats import BatchSums
 
-MIN_COUNT = 1e-6  # below it a ratio of two fading averages is noise, and the entry keeps its place
+MIN_COUNT = 1e-30  # so that an entry without a vector is not divided by zero
 
 
 class EMAConfig(CodebookConfig):
@@ -22,40 +22,33 @@ class EMAConfig(CodebookConfig):
 class EMAQuantizer(CodebookQuantizer):
     """Vector quantizer whose entry e_i is the moving average of the vectors that chose it.
 
-    With gamma = `decay`, n_i the vectors of a batch (all ranks, real positions) nearest to e_i and s_i their sum,
+    With gamma = `decay` and the n_i vectors x of a batch (all ranks, real positions) that are nearest to e_i,
 
-        N_i <- gamma N_i + (1 - gamma) n_i,    m_i <- gamma m_i + (1 - gamma) s_i,    e_i <- m_i / N_i.
+        N_i <- gamma N_i + (1 - gamma) n_i,    m_i <- gamma m_i + (1 - gamma) sum(x),    e_i <- m_i / N_i.
+
+    Since m_i = N_i e_i before, the new entry is e_i + (1 - gamma) sum(x - e_i) / N_i: that is how it is computed. No
+    sum m_i has to be kept, reset with a restarted entry, or divided by a count that fades with it, and a common
+    offset of all vectors costs no precision.
 
     `forward` quantizes with the entries as they were before the update. Counts are not smoothed (that would pull rare
     entries to the origin); an entry whose N_i has faded to nothing stays where it is. A batch without a real position
     changes nothing.
 
-    State: `codebook` `[K, D]`, `ema_counts` N `[K]`, `ema_sums` m `[K, D]`, all float32 in any module dtype.
+    State: `codebook` `[K, D]` and `ema_counts` N `[K]`, float32 in any module dtype.
     """
 
-    ema_sums: Tensor
-    float32_buffers = ("codebook", "ema_counts", "ema_sums")
-    sums_needed = True
+    float32_buffers = ("codebook", "ema_counts")
+    pulls_needed = True
 
     def __init__(self, config: EMAConfig, dim: int) -> None:
         super().__init__(config, dim)
-        shape = (config.codebook_size, self.width)
-        self.register_buffer("codebook", torch.randn(shape, dtype=torch.float32))
-        self.register_buffer("ema_sums", torch.zeros(shape, dtype=torch.float32))
+        self.register_buffer("codebook", torch.randn(config.codebook_size, self.width, dtype=torch.float32))
 
     def _move(self, sums: BatchSums, gate: Tensor) -> None:
-        assert sums.sums is not None
-        self.ema_sums.copy_(
-            torch.where(gate, torch.lerp(sums.sums, self.ema_sums, self.config.decay), self.ema_sums)
-        )
-        alive = gate & (self.ema_counts > MIN_COUNT)
-        means = self.ema_sums / self.ema_counts.clamp_min(MIN_COUNT)[:, None]
-        self.codebook.copy_(torch.where(alive[:, None], means, self.codebook))
+        assert sums.pulls is not None
+        step = (1 - self.config.decay) * sums.pulls / self.ema_counts.clamp_min(MIN_COUNT)[:, None]
+        self.codebook.add_(torch.where(gate, step, 0))
 
     def _assign(self, codes: Tensor, vectors: Tensor, counts: Tensor, gate: Tensor) -> None:
-        keep = gate[:, None]
-        self.codebook.index_copy_(0, codes, torch.where(keep, vectors, self.codebook[codes]))
-        self.ema_sums.index_copy_(
-            0, codes, torch.where(keep, vectors * counts[:, None], self.ema_sums[codes])
-        )
+        self.codebook.index_copy_(0, codes, torch.where(gate[:, None], vectors, self.codebook[codes]))
         self.ema_counts.index_copy_(0, codes, torch.where(gate, counts, self.ema_counts[codes]))

@@ -20,7 +20,7 @@ class GradientConfig(CodebookConfig):
 class GradientQuantizer(CodebookQuantizer):
     """Vector quantizer whose entries are parameters, drawn to their vectors by the `codebook` loss.
 
-    `codebook` loss: mean over real positions and channels of (sg(z_e) - e)^2, the second term of equation 3; weigh it 1.
+    `codebook` loss: mean over real positions and channels of (sg(z_e) - e)^2, equation 3's second term; weigh it 1.
     Running counts serve restarts and histograms only. A restarted entry keeps the optimiser's moments of the old one.
     """
 
@@ -28,9 +28,7 @@ class GradientQuantizer(CodebookQuantizer):
         super().__init__(config, dim)
         self.codebook = nn.Parameter(torch.randn(config.codebook_size, self.width))
 
-    def _losses(
-        self, anchors: Tensor, vectors: Tensor, valid: Tensor | None, sums: BatchSums
-    ) -> dict[str, Tensor]:
+    def _losses(self, anchors: Tensor, vectors: Tensor, valid: Tensor | None, sums: BatchSums) -> dict[str, Tensor]:
         losses = super()._losses(anchors, vectors, valid, sums)
         return losses | {"codebook": self._mean_error(anchors.detach(), vectors, valid, sums)}
 

@@ -1,4 +1,4 @@
-"""k-means++ seeding and Lloyd's steps (Arthur and Vassilvitskii 2007): a codebook that covers the data from the start."""
+"""k-means++ seeding and Lloyd's steps (Arthur and Vassilvitskii 2007): a codebook that covers the data at once."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def cluster(rows: Tensor, valid: Tensor | None, size: int) -> Clusters:
     for _ in range(LLOYD_STEPS):
         codes = nearest(pool, centres, excluded=exhausted)
         counts = torch.zeros_like(counts).index_add_(0, codes, torch.ones_like(pool[:, 0]))
-        sums = torch.zeros_like(centres).index_add_(0, codes, pool)
-        centres = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centres)
+        pulls = torch.zeros_like(centres).index_add_(0, codes, pool - centres[codes])
+        centres = centres + pulls / counts.clamp_min(1)[:, None]
     scale = SPREAD * pool.std(0).mean() + 1e-5 * pool.abs().mean() + 1e-6
     centres = torch.where(exhausted[:, None], centres + scale * noise, centres)
     return Clusters(centres, counts * (total / pool.shape[0]), total)
@@ -57,5 +57,5 @@ def pool_size(size: int) -> int:
 def _seed(pool: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
     """Greedy k-means++ centres `[K, D]` by `draws` `[K, CANDIDATES]`, and which `[K]` found no new vector left."""
     coverage = Coverage(pool)
-    centres, new = zip(*(coverage.next(draw) for draw in draws.unbind()), strict=True)
+    centres, new = zip(*(coverage.take(draw) for draw in draws.unbind()), strict=True)
     return torch.stack(centres), ~torch.stack(new)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def to_rows(latents: Tensor, valid: Tensor | None) -> Tensor:
-    """Float32 rows `[N, d]` of latents `[b, d, *space]`; rows that are not `valid` `[N]` are zero, whatever they held."""
+    """Float32 rows `[N, d]` of latents `[b, d, *space]`; those not `valid` `[N]` are zero, whatever they held."""
     rows = latents.movedim(1, -1).reshape(-1, latents.shape[1]).float()
     return rows if valid is None else torch.where(valid[:, None], rows, 0)
 

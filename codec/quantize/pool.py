@@ -45,53 +45,43 @@ def draw_pool(rows: Tensor, valid: Tensor | None, jitter: Tensor) -> tuple[Tenso
 
 
 class Coverage:
-    """How well a growing set of centres covers a pool, and the next vector that would help it most.
+    """How well a growing set of centres covers a pool of vectors, and which vector would help it most.
 
-    The step of greedy k-means++ (Arthur and Vassilvitskii 2007, section 5): `CANDIDATES` vectors are drawn in
-    proportion to the squared distance D^2 to the nearest centre, and the one that lowers the sum of D^2 most is it.
+    One step of greedy k-means++ (Arthur and Vassilvitskii 2007, section 5): `CANDIDATES` vectors are drawn in
+    proportion to the squared distance D^2 to the nearest centre, and the one that lowers the sum of D^2 most is taken.
     Distances come from a float64 product of centred vectors, so that equal vectors are told from close ones.
     """
 
     CANDIDATES = 4
-    EQUAL = 1e-13  # squared distances below this share of the vectors' squared lengths are rounding error
+    EQUAL = 1e-13  # squared distances below this share of the vectors' squared lengths are rounding errors
 
     def __init__(self, pool: Tensor, distances: Tensor | None = None) -> None:
-        """Cover `pool` `[P, D]`; `distances` `[P]` are the squared ones to the nearest centre so far."""
-        self.vectors = pool
-        self._centred = (pool.double() - pool.double().mean(0)).contiguous()
-        self._lengths = self._centred.square().sum(1)
-        self.distances = distances.double() if distances is not None else None
+        """Cover `pool` `[P, D]`; `distances` `[P]` are squared, to the nearest centre; None if there is no centre."""
+        exact = pool.double()
+        self._pool = pool
+        self._centred = exact - exact.mean(0)
+        self._lengths = self._centred.square().sum(1) * (1 - self.EQUAL)
+        self._distances = None if distances is None else distances.double()
 
-    def next(self, draws: Tensor, accept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The next centre `[D]`, and whether (0-d bool) it is new: no centre yet, and `accept` (0-d) is not False.
+    def take(self, draws: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The best next centre `[D]`, and whether (0-d bool) it was taken.
 
-        Only a new one counts as a centre from here on. `draws` `[CANDIDATES]` are uniform in [0, 1).
+        It is not if it is not `wanted` (0-d bool), or if every vector of the pool is a centre already.
+
+        Args:
+            draws: `[CANDIDATES]`, uniform in [0, 1).
         """
-        index = _weighted_picks(self._lengths.new_ones(()).expand_as(self._lengths), draws)
-        if self.distances is not None:
-            index = _weighted_picks(self.distances, draws)
-        to_each = self._squared_distances(index)
-        if self.distances is not None:
-            to_each = torch.minimum(to_each, self.distances)
-        best = to_each.sum(1).argmin()[None]
-        lowered = to_each.index_select(0, best)[0]
-        new = torch.ones_like(best[0], dtype=torch.bool) if accept is None else accept
-        if self.distances is not None:
-            new = new & (self.distances.sum() > 0)
-            lowered = torch.where(new, lowered, self.distances)
-        self.distances = lowered
-        return self.vectors.index_select(0, index.index_select(0, best))[0], new
+        weights = torch.ones_like(self._lengths) if self._distances is None else self._distances
+        heights = weights.cumsum(0)
+        index = torch.searchsorted(heights, draws.double() * heights[-1], right=True).clamp_max(len(heights) - 1)
+        after = self._squared_distances(index)
+        if self._distances is not None:
+            after = torch.minimum(after, self._distances)
+        best = after.sum(1).argmin()[None]
+        taken = heights[-1] > 0 if wanted is None else wanted & (heights[-1] > 0)
+        self._distances = torch.where(taken, after.index_select(0, best)[0], weights)
+        return self._pool.index_select(0, index.index_select(0, best))[0], taken
 
     def _squared_distances(self, index: Tensor) -> Tensor:
-        chosen, lengths = self._centred[index], self._lengths[index][:, None]
-        reach = lengths + self._lengths
-        distances = torch.addmm(reach, chosen, self._centred.t(), alpha=-2)
-        return torch.where(distances > self.EQUAL * reach, distances, 0)
-
-
-def _weighted_picks(weights: Tensor, draws: Tensor) -> Tensor:
-    """Indices `[R]`, each drawn in proportion to `weights` `[P]` >= 0; weight 0 never, unless all are 0."""
-    heights = weights.cumsum(0)
-    return torch.searchsorted(heights, draws.double() * heights[-1], right=True).clamp_max(
-        weights.shape[0] - 1
-    )
+        reach = self._lengths[index][:, None] + self._lengths
+        return torch.addmm(reach, self._centred[index], self._centred.t(), alpha=-2).clamp_min_(0)

@@ -16,9 +16,10 @@ from codec.quantize.base import Quantizer, check_codes, check_latents, check_num
 class ResidualQuantizer(Quantizer):
     """A stack of one-code quantizers, each on the residual of those before (Zeghidour et al. 2021, algorithm 1).
 
-    Gradients: the output's is that of the chain of stages, straight through each; without projections that is exactly
-    the identity, once, however many stages there are. Each stage's commitment loss acts on its own residual, with
-    the earlier stages' outputs held fixed, so every stage pulls the encoder (equations in docstring of `quantize`).
+    With z_1 = z and z_(i+1) = z_i - Q_i(z_i), the output is the sum of Q_i(z_i). Its gradient is that of this chain,
+    straight through each stage; without projections that is the identity once, however many stages there are. The
+    commitment loss of stage i is |z - sg(Q_1 + ... + Q_(i-1)) - sg(Q_i)|^2: with the earlier outputs held fixed every
+    stage pulls the encoder, where along the chain only the first would.
 
     Losses and `usage`, `perplexity`, `running_*` are means over active stages, `restarts` a sum, `distortion` the mean
     squared error of the whole stack over real positions and channels; `perplexity/0` and the like are single stages'.
@@ -42,17 +43,13 @@ class ResidualQuantizer(Quantizer):
     def codebook_size(self) -> int:
         return self._stages()[0].codebook_size
 
-    def forward(
-        self, latents: Tensor, *, mask: Tensor | None = None, num_active: int | None = None
-    ) -> Quantized:
+    def forward(self, latents: Tensor, *, mask: Tensor | None = None, num_active: int | None = None) -> Quantized:
         return self._run(latents, latents, mask=mask, num_active=num_active)
 
     def quantize(self, latents: Tensor, anchor: Tensor, *, mask: Tensor | None) -> Quantized:
         return self._run(latents, anchor, mask=mask, num_active=None)
 
-    def _run(
-        self, latents: Tensor, anchor: Tensor, *, mask: Tensor | None, num_active: int | None
-    ) -> Quantized:
+    def _run(self, latents: Tensor, anchor: Tensor, *, mask: Tensor | None, num_active: int | None) -> Quantized:
         check_latents(latents, self.dim, mask)
         active = self._stages()[: check_num_active(num_active, self.num_codebooks)]
         depth = self._draw_depth(latents, len(active))
@@ -119,9 +116,7 @@ def _keep(mask: Tensor | None, depth: Tensor | None, number: int, latents: Tenso
 
 
 def _mean_losses(results: Sequence[Quantized]) -> dict[str, Tensor]:
-    return {
-        name: torch.stack([result.losses[name] for result in results]).mean() for name in results[0].losses
-    }
+    return {name: torch.stack([result.losses[name] for result in results]).mean() for name in results[0].losses}
 
 
 def _merge_stats(results: Sequence[Quantized]) -> dict[str, Tensor]:

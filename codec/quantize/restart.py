@@ -53,6 +53,6 @@ def replacements(
     leaving = torch.zeros_like(dead).index_put_((codes,), wanted)
     distances = squared_distance(pool, codebook[nearest(pool, codebook, excluded=leaving)])
     coverage = Coverage(pool, torch.where(total > 0, distances, 0))
-    found = [coverage.next(draws[number], wanted[number]) for number in range(limit)]
+    found = [coverage.take(draws[number], wanted[number]) for number in range(limit)]
     vectors, taken = zip(*found, strict=True)
     return Replacements(codes, torch.stack(vectors), torch.stack(taken))

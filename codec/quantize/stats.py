@@ -18,13 +18,13 @@ class BatchSums:
         total: 0-d, real positions.
         counts: `[K]`, positions per code.
         squared_error: 0-d, |x - c|^2 summed over positions and channels; not finite if any latent is not.
-        sums: `[K, D]`, vectors summed per code; None if not asked for.
+        pulls: `[K, D]`, x - c summed per code; None if not asked for.
     """
 
     total: Tensor
     counts: Tensor
     squared_error: Tensor
-    sums: Tensor | None
+    pulls: Tensor | None
 
 
 @torch.no_grad()
@@ -35,31 +35,32 @@ def batch_sums(
     valid: Tensor | None,
     *,
     size: int,
-    with_sums: bool,
+    with_pulls: bool,
     joint: bool,
 ) -> BatchSums:
-    """Sums of `rows` `[N, D]` with their `codes` `[N]` and `vectors` `[N, D]` over a codebook of `size` entries.
+    """Sums over `rows` `[N, D]` with their `codes` `[N]` and `vectors` `[N, D]` over a codebook of `size` entries.
 
     Args:
         valid: `[N]` bool, the real positions; None if all are. Rows that are not real must be finite.
-        with_sums: also sum the vectors per code.
+        with_pulls: also sum x - c per code.
         joint: over all ranks (one collective, every rank must call), else this rank's own.
     """
     if valid is not None:
         codes = codes.masked_fill(~valid, size)
-    errors = (rows - vectors).square().sum(-1)
+    pulls = rows - vectors
+    errors = pulls.square().sum(-1)
     if valid is not None:
         errors = torch.where(valid, errors, 0)
     counts = errors.new_zeros(size + 1).index_add_(0, codes, torch.ones_like(errors))[:size]
     parts = [counts, errors.sum()[None]]
-    if with_sums:
-        parts.append(rows.new_zeros(size + 1, rows.shape[1]).index_add_(0, codes, rows)[:size].reshape(-1))
+    if with_pulls:
+        parts.append(rows.new_zeros(size + 1, rows.shape[1]).index_add_(0, codes, pulls)[:size].reshape(-1))
     packed = torch.cat(parts)
     if joint:
         packed = dist.all_reduce_sum(packed)
     counts = packed[:size]
-    sums = packed[size + 1 :].view(size, -1) if with_sums else None
-    return BatchSums(counts.sum(), counts, packed[size], sums)
+    joint_pulls = packed[size + 1 :].view(size, -1) if with_pulls else None
+    return BatchSums(counts.sum(), counts, packed[size], joint_pulls)
 
 
 def usage(counts: Tensor) -> Tensor:
