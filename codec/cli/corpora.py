@@ -1,0 +1,29 @@
+"""`codec prep`: from a corpus as it is downloaded to a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codec.cli.scripts import load_package
+from codec.cli.show import progress_bar, say
+from codec.core.bundled import data_prep_folder
+
+
+def prep(
+    corpus: Annotated[str, typer.Argument(help="folder, librispeech, vctk, ljspeech, cifar10, imagenet or ffhq.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of the corpus, or where to download it.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for manifest.jsonl and the skipped files' list.")],
+    download: Annotated[bool, typer.Option("--download", help="Fetch the corpus into SOURCE first.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode files.")] = 4,
+) -> None:
+    """Write a corpus's manifest, leaving out files that are broken, empty, silent or too short."""
+    registry = load_package(data_prep_folder(), "registry")
+    with progress_bar(f"reading {corpus}") as progress:
+        report = registry.prepare(corpus, source, out, download=download, workers=workers, progress=progress)
+    splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
+    say(f"{report.manifest}: {report.written} entries ({splits})")
+    if report.skipped:
+        say(f"{report.skipped_list}: {len(report.skipped)} files skipped, with the reason")

@@ -1,0 +1,63 @@
+"""Finding and loading what lies outside the package: recipes and corpus preparations."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from codec.core.bundled import recipes_folder
+from codec.core.errors import UserError
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the toolkit."""
+    return sorted(path.parent.name for path in recipes_folder().glob("*/train.py"))
+
+
+def find_recipe(recipe: str) -> Path:
+    """The folder of `recipe`: a bundled name, or, when it holds a slash, the path of a copied folder.
+
+    Raises:
+        UserError: there is no such recipe, or the folder holds no `train.py`.
+    """
+    if os.sep in recipe:
+        if not (Path(recipe) / "train.py").is_file():
+            raise UserError(f"{recipe} holds no train.py: give a folder made by `codec recipes copy`")
+        return Path(recipe)
+    if recipe not in recipe_names():
+        hint = f", or ./{recipe} for the folder here" if (Path(recipe) / "train.py").is_file() else ""
+        raise UserError(f"recipe {recipe!r} is unknown: use one of {', '.join(recipe_names())}{hint}")
+    return recipes_folder() / recipe
+
+
+def load_script(path: Path) -> ModuleType:
+    """Import the Python file `path`; files beside it may be imported by their own names."""
+    sys.path.insert(0, str(path.parent.resolve()))
+    return _load(f"{path.parent.name}_{path.stem}", path)
+
+
+def load_package(folder: Path, module: str) -> ModuleType:
+    """Import `module` of the package in `folder`, wherever that lies."""
+    if folder.name not in sys.modules:
+        _load(folder.name, folder / "__init__.py", [str(folder)])
+    return import_module(f"{folder.name}.{module}")
+
+
+def first_sentence(path: Path) -> str:
+    """First line of the docstring of the Python file `path`, read without running it."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]
+
+
+def _load(name: str, path: Path, search: list[str] | None = None) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=search)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
