@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -77,7 +78,8 @@ class AudioSource:
         """
         skip = start
         if self._seeks_exactly:
-            self._sound.seek(min(start, self.info.num_samples))
+            with self._damage():
+                self._sound.seek(min(start, self.info.num_samples))
             skip = 0
         else:
             self._rewind()
@@ -158,14 +160,19 @@ class AudioSource:
         return counted
 
     def _read(self, frames: int) -> np.ndarray:
-        try:
+        with self._damage():
             block = self._sound.read(frames, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            reason = getattr(error, "error_string", str(error)).strip().rstrip(".") or "decoding failed"
-            raise UserError(f"{self.name} is damaged audio ({reason})") from None
         if not np.isfinite(block).all():
             raise UserError(f"{self.name} holds samples that are NaN or infinite")
         return block
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            reason = getattr(error, "error_string", str(error)).strip().rstrip(".") or "decoding failed"
+            raise UserError(f"{self.name} is damaged audio ({reason})") from None
 
     def _close_bytes(self) -> None:
         if self._owned:

@@ -209,6 +209,35 @@ def test_every_bad_file_is_one_line_that_names_it(tmp_path: Path) -> None:
         assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    suffix=st.sampled_from([".wav", ".flac", ".aiff", ".ogg", ".mp3"]),
+    keep=st.floats(0, 1),
+    damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=4),
+)
+def test_damage_anywhere_gives_samples_or_one_line(
+    small_files: dict[str, bytes], suffix: str, keep: float, damage: list[tuple[float, int]]
+) -> None:
+    content = bytearray(small_files[suffix])
+    for place, value in damage:
+        content[int(place * len(content))] = value
+    with io.BytesIO(content[: int(keep * len(content))]) as file:
+        try:
+            signal, rate = read_audio(file)
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            assert bool(torch.isfinite(signal).all()) and signal.shape[1] > 0 and rate > 0
+
+
+@pytest.fixture(scope="module")
+def small_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("small")
+    for suffix in (".wav", ".flac", ".aiff", ".ogg", ".mp3"):
+        write_audio(folder / f"a{suffix}", torch.from_numpy(noise(3000).T.copy()), 16000)
+    return {path.suffix: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_an_mp3_without_a_length_header_is_read_to_its_end(tmp_path: Path) -> None:
     """libsndfile guesses the length from the first frame, here a large one, and would stop early."""
     frames = np.concatenate([noise(44100 * 5), np.zeros((44100 * 20, 1))])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
@@ -140,6 +141,26 @@ def test_every_bad_picture_is_one_line_that_names_it(tmp_path: Path) -> None:
             with pytest.raises(UserError, match=complaint) as error:
                 read(tmp_path / name)
             assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"]),
+    keep=st.floats(0, 1),
+    damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=4),
+)
+def test_damage_anywhere_gives_a_picture_or_one_line(name: str, keep: float, damage: list[tuple[float, int]]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(file, name)
+    content = bytearray(file.getvalue())
+    for place, value in damage:
+        content[int(place * len(content))] = value
+    try:
+        picture = read_image(io.BytesIO(content[: int(keep * len(content))]))
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert picture.signal.shape[0] == 3 and float(picture.signal.abs().max()) <= 1
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "missing/../a.pdfx"])

@@ -1,0 +1,94 @@
+"""What a preparation leaves behind: the manifest, the list of skipped files, and a summary of both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+
+from codec.core.atomic import atomic_write_text
+from codec.core.errors import UserError
+from codec.data.manifest import Entry, write_manifest
+
+from .screening import Candidate, Limits, screen
+
+Progress = Callable[[int], None]
+"""Called with the number of files looked at so far."""
+
+_WINDOW = 1024
+
+
+@dataclass(frozen=True)
+class PrepReport:
+    """`written` entries in `manifest`; `skipped` lists (path, reason), also in `manifest`'s .skipped.jsonl."""
+
+    written: int
+    skipped: list[tuple[Path, str]]
+    manifest: Path
+    splits: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def skipped_list(self) -> Path:
+        return skipped_path(self.manifest)
+
+
+def manifest_path(out: Path) -> Path:
+    """Where the manifest goes: `out` itself when it ends in .jsonl, else `manifest.jsonl` in the folder `out`."""
+    return out if out.suffix == ".jsonl" else out / "manifest.jsonl"
+
+
+def skipped_path(manifest: Path) -> Path:
+    """Where the skipped files of a manifest are listed: a.jsonl -> a.skipped.jsonl."""
+    return manifest.with_suffix(".skipped.jsonl")
+
+
+def write_corpus(
+    candidates: Iterable[Candidate],
+    out: Path,
+    *,
+    limits: Limits | None = None,
+    workers: int = 4,
+    progress: Progress | None = None,
+) -> PrepReport:
+    """Decode every candidate once, write those that are sound to the manifest, list the others.
+
+    Raises:
+        UserError: nothing sound was found; the list of skipped files is written all the same.
+    """
+    manifest = manifest_path(out)
+    skipped: list[tuple[Path, str]] = []
+    splits: dict[str, int] = {}
+
+    def sound() -> Iterator[Entry]:
+        for seen, result in enumerate(_screen_all(candidates, limits or Limits(), workers), start=1):
+            if isinstance(result, Entry):
+                splits[result.split] = splits.get(result.split, 0) + 1
+                yield result
+            else:
+                skipped.append(result)
+            if progress is not None:
+                progress(seen)
+
+    entries = sound()
+    first = list(islice(entries, 1))  # a manifest without entries is no manifest
+    written = write_manifest(manifest, chain(first, entries)) if first else 0
+    lines = [json.dumps({"path": str(path), "reason": reason}, ensure_ascii=False) for path, reason in skipped]
+    atomic_write_text(skipped_path(manifest), "".join(line + "\n" for line in lines))
+    if not written:
+        raise UserError(
+            f"all {len(skipped)} files were skipped: see {skipped_path(manifest)}"
+            if skipped
+            else "no files were found: is SOURCE the right folder?"
+        )
+    return PrepReport(written, skipped, manifest, splits)
+
+
+def _screen_all(candidates: Iterable[Candidate], limits: Limits, workers: int) -> Iterator[Entry | tuple[Path, str]]:
+    """Results in the order of the candidates, a window at a time, so that a million files need no queue."""
+    remaining = iter(candidates)
+    with ThreadPoolExecutor(workers, thread_name_prefix="screen") as pool:
+        while window := list(islice(remaining, _WINDOW)):
+            yield from pool.map(lambda candidate: screen(candidate, limits), window)
