@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import constriction
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from codec.entropy.table import FrequencyTable
 
+_coders: Any = cast(Any, constriction).stream  # a compiled module: type checkers cannot see into it
 Run = tuple[npt.NDArray[np.integer], FrequencyTable]  # symbols [n] and their distribution
 _WORD = 4  # the coder speaks in words of 32 bits; stored big-endian, as digits of one number
 _TAIL = 12  # zero bytes after the data: more than the coder ever looks ahead in valid data
@@ -29,7 +31,7 @@ def encode_symbols(runs: Sequence[Run]) -> bytes:
     Raises:
         ValueError: a symbol lies outside its table.
     """
-    encoder = constriction.stream.queue.RangeEncoder()
+    encoder = _coders.queue.RangeEncoder()
     expected: list[tuple[int, FrequencyTable]] = []
     for symbols, table in runs:
         if symbols.size and not 0 <= int(symbols.min()) <= int(symbols.max()) < table.size:
@@ -50,7 +52,7 @@ def decode_symbols(data: bytes, runs: Sequence[tuple[int, FrequencyTable]]) -> l
         InvalidCodeStreamError: no symbols have these bytes.
     """
     padded = data + bytes(-len(data) % _WORD + _TAIL)
-    decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype=">u4").astype(np.uint32))
+    decoder = _coders.queue.RangeDecoder(np.frombuffer(padded, dtype=">u4").astype(np.uint32))
     rows: list[npt.NDArray[np.int64]] = []
     for count, table in runs:
         if table.size > 1 and count:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 import constriction
 import numpy as np
 import numpy.typing as npt
 
+_coders: Any = cast(Any, constriction).stream  # a compiled module: type checkers cannot see into it
 TOTAL_BITS = 22
 TOTAL = 1 << TOTAL_BITS  # the frequencies of a table add up to exactly this
 MAX_CODEBOOK_SIZE = 1 << 20
@@ -69,11 +71,11 @@ class FrequencyTable:
         return int(self.frequencies.size)
 
     @cached_property
-    def model(self) -> constriction.stream.model.Categorical:
+    def model(self) -> Any:
         """The table for constriction's coders (K >= 2).
 
         Each probability is an integer over 2**22, exactly a float64; so are all partial sums, and the
         products with the coder's scale (24 bits) need 46 bits of the 53: rounding happens nowhere on the way
         to its integers.
         """
-        return constriction.stream.model.Categorical(self.frequencies.astype(np.float64) / TOTAL, perfect=False)
+        return _coders.model.Categorical(self.frequencies.astype(np.float64) / TOTAL, perfect=False)

@@ -88,6 +88,15 @@ def test_fixed_symbols_always_give_the_same_bytes() -> None:
     np.testing.assert_array_equal(np.concatenate(decoded), np.concatenate([symbols, np.arange(0, 512, 31)]))
 
 
+@pytest.mark.parametrize("symbol", [0, 1, 3])
+@pytest.mark.parametrize("counts", [[1, 1, 1, 2**30], [2**30, 1, 1, 1], [5, 5, 5, 5]])
+def test_long_runs_of_one_symbol_come_back(symbol: int, counts: list[int]) -> None:
+    table = FrequencyTable.from_counts(np.array(counts))  # the rare first symbol codes to zeros, all of them cut off
+    data = encode_symbols([(np.full(3000, symbol), table)])
+    assert (decode_symbols(data, [(3000, table)])[0] == symbol).all()
+    assert oracle.decode(data, [(3000, table.frequencies.tolist())]) == [[symbol] * 3000]
+
+
 @pytest.mark.parametrize("symbols", [[0, 4], [-1]])
 def test_a_symbol_outside_the_table_is_refused(symbols: list[int]) -> None:
     with pytest.raises(ValueError, match="wanted 0 to 3"):
