@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -197,7 +197,8 @@ class _Nameless:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._at_claimed_end = whence == 2 and offset == 0 and self._claimed_bytes is not None
-        self._file.seek(offset, whence)
+        with suppress(OSError, ValueError):  # a damaged file may ask for a place before its start: stay
+            self._file.seek(offset, whence)
         return self.tell()
 
     def tell(self) -> int:
