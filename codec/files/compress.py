@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from typing import BinaryIO, cast
@@ -21,7 +22,7 @@ from codec.models.vqvae import VQVAE
 def encode_file(
     source: Place,
     target: Place,
-    model: VQVAE | str,
+    model: VQVAE | str | os.PathLike[str],
     *,
     num_active: int | None = None,
     mono: bool = False,
@@ -45,7 +46,7 @@ def encode_file(
     """
     started = time.perf_counter()
     refuse_overwriting(source, target)
-    model = load_model(model) if isinstance(model, str) else model
+    model = load_model(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
     levels = _active_levels(model, num_active)
     with (
         open_input(source) as file,

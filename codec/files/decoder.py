@@ -34,11 +34,17 @@ def check_model(header: Header, model: VQVAE, name: str) -> None:
         and its.num_active <= mine.num_codebooks
         for mine, its in zip(model.levels, header.levels, strict=True)
     )
+    channels = header.media.channels if isinstance(header.media, AudioHeader) else model.media.channels
+    fits = fits and (channels == header.rows * model.media.channels or channels == header.rows == 1)
     if header.fingerprint != model.fingerprint or kind != model.media.kind or not fits:
         raise WrongModelError(
             f"{name} was written by model {header.model!r} (fingerprint {header.fingerprint}), not by "
             f"{model.name!r} ({model.fingerprint}): give that model with --model"
         )
+    first = header.target(0)
+    probe = tuple(min(part.stop + 1, extent) for part, extent in zip(first, header.size, strict=True))
+    if next(iter(model.decode_chunks(probe))).target != first:
+        raise WrongModelError(f"{name} was cut into other chunks than {model.name!r} cuts")
 
 
 @dataclass
@@ -74,9 +80,8 @@ class Decoder:
         window = CodeWindow(header, self._load)
         grid = self.model.decode_chunks(header.size)
         for index in range(header.num_chunks):
-            chunk = next(grid, None)
-            if chunk is None or chunk.target != header.target(index):
-                raise WrongModelError(f"{self.name} was cut into other chunks than {self.model.name!r} cuts")
+            chunk = next(grid)
+            assert chunk.target == header.target(index), "the model's grid is not uniform"
             codes, touched = window.take(chunk.source)
             signal = self.model.decode_chunk(codes, chunk).cpu()
             self._widen(chunk, touched)

@@ -20,7 +20,7 @@ from codec.models.vqvae import VQVAE
 def decode_file(
     source: Place,
     target: Place,
-    model: VQVAE | str | None = None,
+    model: VQVAE | str | os.PathLike[str] | None = None,
     *,
     skip_damaged: bool = False,
     model_rate: bool = False,
@@ -53,8 +53,8 @@ def decode_file(
         header = contents.header
         if not skip_damaged:
             _check_whole(file, name, contents)
-        if model is None or isinstance(model, str):
-            model = load_model(model or _model_of(header, name), device=device)
+        if model is None or isinstance(model, (str, os.PathLike)):
+            model = load_model(os.fspath(model) if model else _model_of(header, name), device=device)
         decoder = Decoder(file, name, contents, model, skip_damaged, progress)
         if isinstance(header.media, AudioHeader):
             write_recording(decoder, header.media, target, suffix=suffix, model_rate=model_rate)

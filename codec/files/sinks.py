@@ -17,7 +17,7 @@ from codec.data.image import write_image
 from codec.files.decoder import Decoder
 from codec.files.errors import OutputError
 from codec.files.header import AudioHeader, PictureHeader
-from codec.files.streams import Place, is_path, open_output, output_stream
+from codec.files.streams import Place, is_path, open_output, output_place
 
 _BLOCK_VALUES = 1 << 20  # float32 values resampled at once
 
@@ -39,8 +39,10 @@ def write_recording(
     blocks = (_channels(signal, media.channels) for _, signal in decoder)
     if rate != media.model_rate:
         blocks = _resampled(blocks, media.model_rate, rate, media.channels)
-    place = Path(target) if is_path(target) else output_stream(target)
-    with AudioWriter(place, rate, media.channels, suffix=suffix) as writer:
+    with (
+        output_place(target) as place,
+        AudioWriter(place, rate, media.channels, suffix=suffix) as writer,
+    ):
         _write_exactly(writer, blocks, length, media.channels)
 
 

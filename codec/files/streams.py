@@ -104,27 +104,45 @@ def _spooled(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def output_place(target: Place) -> Iterator[Path | BinaryIO]:
+    """A path that may be replaced by a rename, or an open stream: a pipe, a device, the caller's own file.
+
+    Raises:
+        OutputError: a device that cannot be opened.
+    """
+    if not is_path(target):
+        stream = sys.stdout.buffer if target == "-" else cast(BinaryIO, target)
+        yield stream
+        stream.flush()
+        return
+    path = Path(target)
+    if not path.exists() or path.is_file() or path.is_dir():
+        yield path
+        return
+    try:
+        device = open(path, "wb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+    with device:
+        yield device
+
+
+@contextmanager
 def open_output(target: Place) -> Iterator[BinaryIO]:
-    """A binary file to write; a path appears whole or not at all, a pipe gets all at the end or nothing.
+    """A binary file to write; a path appears whole or not at all, a stream gets all at the end or nothing.
 
     Raises:
         UserError: the place cannot be written.
     """
-    if is_path(target):
-        with atomic_path(Path(target)) as temporary, open(temporary, "wb") as file:
-            yield file
-        return
-    with Spool("the output") as spool:
-        yield cast(BinaryIO, spool)
-        spool.seek(0)
-        stream = output_stream(target)
-        shutil.copyfileobj(cast(BinaryIO, spool), stream)
-        stream.flush()
-
-
-def output_stream(target: Place) -> BinaryIO:
-    """Standard output for `-`, or the caller's own open file."""
-    return sys.stdout.buffer if target == "-" else cast(BinaryIO, target)
+    with output_place(target) as place:
+        if isinstance(place, Path):
+            with atomic_path(place) as temporary, open(temporary, "wb") as file:
+                yield file
+            return
+        with Spool("the output") as spool:
+            yield cast(BinaryIO, spool)
+            spool.seek(0)
+            shutil.copyfileobj(cast(BinaryIO, spool), place)
 
 
 def is_path(place: Place) -> TypeGuard[str | os.PathLike[str]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from codec.core.errors import UserError
 from codec.data.audio import read_audio, write_audio
 from codec.data.image import read_image
 from codec.files import Damage, decode_file, encode_file, read_info
-from codec.files.container import read_header
+from codec.files.container import read_header, write_header
 from codec.files.errors import (
     DamagedChunkError,
     DamagedHeaderError,
@@ -27,6 +30,7 @@ from codec.files.errors import (
     WrongMediaError,
     WrongModelError,
 )
+from codec.files.header import LevelHeader
 from codec.models.tiny import tiny_model
 from codec.models.vqvae import VQVAE
 from tests.files.media import scene, tone
@@ -92,10 +96,10 @@ def check_outcome(data: bytes, model: VQVAE, whole: torch.Tensor) -> type[UserEr
     return strict
 
 
-@pytest.mark.parametrize("bits", [0xFF, 0x01])
-def test_every_flipped_byte_of_sound_is_noticed(bits: int, song: bytes, audio_model: VQVAE) -> None:
+@pytest.mark.parametrize(("bits", "stride"), [(0xFF, 1), (0x01, 7)])
+def test_every_flipped_byte_of_sound_is_noticed(bits: int, stride: int, song: bytes, audio_model: VQVAE) -> None:
     whole, _ = decoded(song, audio_model)
-    for position in range(len(song)):
+    for position in range(0, len(song), stride):
         assert check_outcome(flipped(song, position, bits), audio_model, whole) is not None, position
 
 
@@ -253,6 +257,32 @@ def test_unknown_output_formats_are_refused(song: bytes, photo: bytes, tmp_path:
         with pytest.raises(UserError, match="cannot write"):
             decode_file(tmp_path / "a.vqc", tmp_path / name, models[kind])
         assert [path.name for path in tmp_path.iterdir()] == ["a.vqc"]
+
+
+def test_a_header_forged_with_other_chunks_or_rows_is_refused(song: bytes, audio_model: VQVAE) -> None:
+    contents = read_header(io.BytesIO(song))
+    for header in (
+        replace(contents.header, step=(63,)),
+        replace(contents.header, step=(65,)),
+        replace(contents.header, media=replace(contents.header.media, channels=3)),
+        replace(contents.header, levels=(LevelHeader(16, 31, 2),)),
+        replace(contents.header, levels=(LevelHeader(16, 32, 3),)),
+    ):
+        forged = write_header(header, contents.chunks[:1] * header.num_chunks) + song[contents.header_bytes :]
+        with pytest.raises(WrongModelError):
+            decoded(forged, audio_model, skip_damaged=True)
+
+
+def test_a_device_is_written_to_and_not_replaced(song: bytes, audio_model: VQVAE, tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    reader = threading.Thread(target=lambda: received.append(fifo.read_bytes()))
+    received: list[bytes] = []
+    reader.start()
+    decode_file(io.BytesIO(song), fifo, audio_model, suffix=".wav")
+    reader.join(timeout=10)
+    assert received[0].startswith(b"RIFF")
+    assert fifo.is_fifo()
 
 
 def test_the_input_is_never_overwritten(song: bytes, audio_model: VQVAE, tmp_path: Path) -> None:
