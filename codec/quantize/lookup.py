@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from codec.core.precision import float32_island
+
 CPU_ROWS = 1024  # rows whose distances stay in the processor's cache; more is slower
 CPU_CELLS = 1 << 23  # distances held at once, 32 MiB
 GPU_CELLS = 1 << 26
@@ -29,9 +31,10 @@ def nearest(rows: Tensor, codebook: Tensor, *, excluded: Tensor | None = None) -
         bias = bias.masked_fill(excluded, float("inf"))
     table = torch.cat((centred.neg(), bias[:, None]), 1).t()
     found = []
-    for chunk in rows.split(_chunk_rows(rows.device, codebook.shape[0])):
-        homogeneous = torch.cat((chunk - centre, chunk.new_ones(chunk.shape[0], 1)), 1)
-        found.append((homogeneous @ table).min(1).indices)
+    with float32_island(rows.device.type):
+        for chunk in rows.split(_chunk_rows(rows.device, codebook.shape[0])):
+            homogeneous = torch.cat((chunk - centre, chunk.new_ones(chunk.shape[0], 1)), 1)
+            found.append((homogeneous @ table).min(1).indices)
     return found[0] if len(found) == 1 else torch.cat(found)
 
 

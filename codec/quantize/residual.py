@@ -54,7 +54,8 @@ class ResidualQuantizer(Quantizer):
         active = self._stages()[: check_num_active(num_active, self.num_codebooks)]
         depth = self._draw_depth(latents, len(active))
         with float32_island(latents.device.type):
-            residual, anchor = latents.float(), anchor.float()
+            residual = latents.float()
+            anchor = residual if anchor is latents else anchor.float()
             outputs, results = None, []
             for number, stage in enumerate(active):
                 result = stage.quantize(residual, anchor, mask=_keep(mask, depth, number, residual))

@@ -245,6 +245,21 @@ def test_everything_runs_on_cuda_as_fake_tensors(name: str) -> None:
         assert quantizer.decode(codes).device.type == "cuda"
 
 
+@pytest.mark.parametrize("name", ["ema", "residual-dropout"])
+def test_the_training_step_is_one_graph_with_the_same_result(name: str) -> None:
+    torch.compiler.reset()
+    plain = build(name)
+    plain(latents(0))
+    graphed = copy.deepcopy(plain)
+    step = torch.compile(graphed, backend="eager", fullgraph=True)
+    torch.manual_seed(1)
+    wanted = plain(latents(1))
+    torch.manual_seed(1)
+    found = step(latents(1))
+    assert torch.equal(found.latents, wanted.latents)
+    _assert_same_state(plain.state_dict(), graphed.state_dict())
+
+
 @pytest.mark.gpu
 @every_kind
 def test_everything_runs_on_a_real_gpu(name: str) -> None:
