@@ -22,6 +22,7 @@ $(READY): pyproject.toml
 	$(PIP) install --quiet --editable '.[app,metrics,dev]' || { \
 	  echo "The metrics extra did not install (pesq is built from C source): going on without PESQ."; \
 	  $(PIP) install --quiet --editable '.[app,dev]' pystoi visqol-python; }
+	@$(PIP) install --quiet --no-deps moonshine-voice || echo "moonshine-voice did not install: the demo looks for another clip."
 	@touch $@
 
 demo: $(READY) ## code real speech and photographs, write demo/report.html (IN="my.wav my.jpg" for your own)

@@ -24,6 +24,6 @@ def prep(
     with progress_bar(f"reading {corpus}") as progress:
         report = registry.prepare(corpus, source, out, download=download, workers=workers, progress=progress)
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
-    say(f"{report.manifest}: {report.written} entries ({splits})")
+    say(f"{report.manifest}: {splits}")
     if report.skipped:
-        say(f"{report.skipped_list}: {len(report.skipped)} files skipped, with the reason")
+        say(f"{report.skipped_list}: {len(report.skipped)} skipped, with the reason")

@@ -13,7 +13,7 @@ from codec.cli.options import Device, NumActive
 def demo(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[IN]...", help="Recordings and pictures. Default: samples of installed packages."),
+        typer.Argument(metavar="IN", help="Recordings and pictures. Default: samples of installed packages."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for report.html and the compressed files.")] = Path("demo"),
     num_active: NumActive = None,

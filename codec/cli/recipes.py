@@ -19,17 +19,21 @@ def train(
     recipe: Annotated[str, typer.Argument(help="Name (see `codec recipes list`) or path of a copied folder.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Config overrides, such as loop.steps=500."),
+        typer.Argument(metavar="KEY=VALUE", help="Config overrides, such as loop.steps=500."),
     ] = None,
     config: Annotated[
         str | None, typer.Option(help="Preset of the recipe (cpu.yaml, paper.yaml), or a YAML file.")
     ] = None,
-    run: Annotated[str | None, typer.Option(help="Run folder: config, checkpoints, logs, report.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", "--run-folder", help="Run folder: config, checkpoints, logs, report.", metavar="FOLDER"),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run folder's last checkpoint is.")] = False,
 ) -> None:
     """Train a model by a recipe.
 
     Works under torchrun: torchrun --nproc-per-node 2 -m codec train RECIPE ...
+    There, write --run-folder: torchrun takes --run for an option of its own.
     """
     script = load_script(find_recipe(recipe) / "train.py")
     script.main(config, list(overrides or []), run, resume)

@@ -34,6 +34,7 @@ MISTAKES = {
     "copying no recipe": ["recipes", "copy", "fnord"],
     "copying over something": ["recipes", "copy", "vqvae_speech", "."],
     "no such manifest": ["eval", "MODEL", "absent.jsonl", "--json", "out.json"],
+    "no such file to show": ["demo", "absent.wav"],
     "no such corpus": ["prep", "fnord", ".", "out"],
     "no such source": ["prep", "folder", "absent", "out"],
 }

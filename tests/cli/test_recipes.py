@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +25,17 @@ def main(config, overrides, run, resume):
         json.dump([config, overrides, run, resume, NAME], file)
 '''
 
+RANKS = '''"""A recipe whose processes leave their ranks in the run folder."""
+
+import os
+from pathlib import Path
+
+
+def main(config, overrides, run, resume):
+    Path(run).mkdir(parents=True, exist_ok=True)
+    (Path(run) / "{RANK} of {WORLD_SIZE}".format(**os.environ)).touch()
+'''
+
 
 @pytest.fixture
 def recipe(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -40,6 +52,15 @@ def test_train_passes_on_what_was_typed(recipe: Path) -> None:
     overrides = ["loop.steps=3", "data.train=a=b.jsonl"]
     assert main(["train", "./mine", "--config", "cpu.yaml", *overrides, "--run", "runs/x", "--resume"]) == 0
     assert json.loads(Path("told.json").read_text()) == ["cpu.yaml", overrides, "runs/x", True, "beside"]
+
+
+def test_train_runs_in_every_process_of_torchrun(recipe: Path) -> None:
+    (recipe / "train.py").write_text(RANKS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "codec"]
+    subprocess.run(
+        [*command, "train", "./mine", "--run-folder", "runs/x"], check=True, capture_output=True, timeout=120
+    )
+    assert sorted(path.name for path in Path("runs/x").iterdir()) == ["0 of 2", "1 of 2"]
 
 
 def test_train_with_nothing_but_a_recipe_leaves_the_defaults_to_it(recipe: Path) -> None:
