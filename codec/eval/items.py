@@ -113,7 +113,7 @@ def code_item(path: Path, model: VQVAE, folder: Path, *, num_active: int | None 
     decode_file(coded, decoded, model, model_rate=True)
     decode_s = time.perf_counter() - encoded_at
     estimate, codes = _read(decoded, rate), stored_codes(coded, model)
-    scores = score_image(reference, estimate) if rate is None else score_audio(reference, estimate, sample_rate=rate)
+    scores = _score(reference, estimate, rate)
     active = codes[0].shape[1]
     return Item(
         path=path,
@@ -135,6 +135,12 @@ def _read(path: Path, rate: int | None) -> Tensor:
     return read_image(path).flattened() if rate is None else read_audio(path, sample_rate=rate)[0]
 
 
+def _score(reference: Tensor, estimate: Tensor, rate: int | None) -> dict[str, Score]:
+    if rate is None:
+        return score_image(reference, estimate, metrics=("psnr", "ms_ssim"))
+    return score_audio(reference, estimate, sample_rate=rate)
+
+
 def rival_items(item: Item, folder: Path) -> list[Item]:
     """The same signal through the classical codecs of this machine, at the size nearest to `item`'s."""
     if item.sample_rate is not None:
@@ -146,10 +152,7 @@ def rival_items(item: Item, folder: Path) -> list[Item]:
 
 def as_item(result: RivalResult, original: Item) -> Item:
     """A rival's result on the signal of `original`, scored the same way."""
-    if original.sample_rate is not None:
-        scores = score_audio(original.reference, result.signal, sample_rate=original.sample_rate)
-    else:
-        scores = score_image(original.reference, result.signal)
+    scores = _score(original.reference, result.signal, original.sample_rate)
     return Item(
         path=original.path,
         codec=result.name,

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_TRUSTED = (
-    0.25  # a waveform correlation below this is chance for speech: compare the loudness contours instead
-)
+_TRUSTED = 0.25  # a waveform correlation below this is chance for speech: compare the loudness contours instead
 _CONTOUR_STEP_S = 0.001
 
 
@@ -38,9 +36,7 @@ def as_rows(signal: ArrayLike) -> NDArray[np.float64]:
     return rows
 
 
-def align(
-    reference: ArrayLike, estimate: ArrayLike, *, sample_rate: int, max_delay_s: float = 0.1
-) -> Alignment:
+def align(reference: ArrayLike, estimate: ArrayLike, *, sample_rate: int, max_delay_s: float = 0.1) -> Alignment:
     """Undo a constant delay of at most `max_delay_s` and cut both signals to the samples they share.
 
     The delay is the peak of the cross-correlation of the waveforms (summed over channels). Parametric codecs

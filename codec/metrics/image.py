@@ -19,9 +19,7 @@ def psnr(reference: Tensor, estimate: Tensor) -> Score:
     """Peak signal-to-noise ratio in dB over all channels, mean over pictures; `inf` when equal."""
     ours, theirs = _batches(reference, estimate)
     errors = ((ours - theirs) ** 2).flatten(1).mean(1).tolist()
-    return mean_score(
-        Score(10 * math.log10(_RANGE**2 / error) if error > 0 else math.inf) for error in errors
-    )
+    return mean_score(Score(10 * math.log10(_RANGE**2 / error) if error > 0 else math.inf) for error in errors)
 
 
 def ssim(reference: Tensor, estimate: Tensor) -> Score:
@@ -61,9 +59,7 @@ def _too_small(signal: Tensor, side: int) -> Score | None:
 
 def _batches(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
     if reference.shape != estimate.shape:
-        raise ValueError(
-            f"reference is {tuple(reference.shape)} and estimate {tuple(estimate.shape)}; they must agree"
-        )
+        raise ValueError(f"reference is {tuple(reference.shape)} and estimate {tuple(estimate.shape)}; they must agree")
     if reference.ndim not in (3, 4):
         raise ValueError(
             f"picture has shape {tuple(reference.shape)}; wanted [c, height, width] or [b, c, height, width]"

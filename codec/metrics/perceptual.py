@@ -63,9 +63,7 @@ def visqol(reference: ArrayLike, estimate: ArrayLike, *, sample_rate: int) -> Sc
 
     score = _measure("visqol", "ViSQOL", measure, reference, estimate, sample_rate, rate)
     if score.value is not None and mode == "speech" and not lattice:
-        return Score(
-            score.value, "polynomial mapping, reads 1 to 2 points high: pip install 'visqol-python[lattice]'"
-        )
+        return Score(score.value, "polynomial mapping, reads 1 to 2 points high: pip install 'visqol-python[lattice]'")
     return score
 
 

@@ -12,8 +12,8 @@ from codec.metrics import Score
 from codec.models.vqvae import CodeGrid
 
 AUDIO_SCORES = {"pesq": "PESQ", "stoi": "STOI", "visqol": "ViSQOL"}
-IMAGE_SCORES = {"psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}
-_DIGITS = {"pesq": 2, "stoi": 3, "visqol": 2, "psnr": 2, "ssim": 3, "ms_ssim": 3}
+IMAGE_SCORES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
+_DIGITS = {"pesq": 2, "stoi": 3, "visqol": 2, "psnr": 2, "ms_ssim": 3}
 _UNITS = {"psnr": " dB"}
 NOTHING = "\u2013"  # an empty cell
 TIMES = "\u00d7"
@@ -129,14 +129,18 @@ def rate_text(rate: float, is_audio: bool) -> str:
 
 def ratio_text(ratio: float) -> str:
     """How many times smaller."""
-    return f"{ratio:.0f}{TIMES}" if ratio >= 9.95 else f"{ratio:.1f}{TIMES}"
+    return _short(ratio) + TIMES
 
 
 def time_text(seconds: float, speed: float, is_audio: bool) -> str:
     """Time taken, and how many times faster than real time, or megapixels per second."""
     shown = f"{seconds:.2f} s" if seconds >= 0.095 else f"{1000 * seconds:.0f} ms"
-    figure = f"{speed:.0f}" if speed >= 9.95 else f"{speed:.1f}"
-    return f"{shown} ({figure}{TIMES if is_audio else ' Mpx/s'})"
+    return f"{shown} ({_short(speed)}{TIMES if is_audio else ' Mpx/s'})"
+
+
+def _short(figure: float) -> str:
+    """About two digits."""
+    return f"{figure:.0f}" if figure >= 9.95 else f"{figure:.1f}" if figure >= 0.95 else f"{figure:.2g}"
 
 
 def verdict(exhibit: Exhibit) -> str:
@@ -144,8 +148,9 @@ def verdict(exhibit: Exhibit) -> str:
     ours = exhibit.ours
     smaller = ratio_text(exhibit.raw_bytes / ours.num_bytes).rstrip(TIMES)
     unit = "kbit/s" if exhibit.is_audio else "bits per pixel"
+    extent = f"{ours.duration_s:.1f} seconds of sound" if exhibit.is_audio else f"{ours.pixels:,} pixels"
     first = (
-        f"{ours.codec} keeps {exhibit.described} in {ours.num_bytes:,} bytes: {rate_text(ours.rate, exhibit.is_audio)} "
+        f"{ours.codec} keeps {extent} in {ours.num_bytes:,} bytes: {rate_text(ours.rate, exhibit.is_audio)} "
         f"{unit}, {smaller} times smaller than uncompressed."
     )
     return " ".join([first, *_comparison(exhibit)])

@@ -30,7 +30,7 @@ function show(index) {
 }
 for (const button of document.querySelectorAll(".picture button")) {
   button.addEventListener("click", () => {
-    const versions = [...button.closest(".pictures").querySelectorAll("button")];
+    const versions = [...button.closest("section").querySelectorAll(".picture button")];
     row.replaceChildren(...versions.map((version, index) => {
       const choice = document.createElement("button");
       choice.type = "button"; choice.dataset.of = version.firstElementChild.src;

@@ -193,8 +193,11 @@ def _pictures(exhibit: Exhibit) -> str:
         for title, image in code_maps(ours)
     ]
     part = "" if view(ours.reference).shape == ours.reference.shape else "Shown: its middle, at full resolution. "
-    return f"""<div class="pictures">{"".join([*figures[:2], *maps, *figures[2:]])}</div>
-<p class="caption">{part}The code map shows one point per code, in the colour of the average lightness of
+    return f"""<div class="pictures pair">{"".join(figures[:2])}</div>
+<div class="pictures">{"".join(figures[2:])}</div>
+<div class="pictures maps">{"".join(maps)}</div>
+<p class="legend"><span>dark</span><i class="ramp"></i><span>light</span></p>
+<p class="caption">{part}The code maps show one point per code, in the colour of the average lightness of
 the places that code was chosen for, by rank. {escape(usage_text(exhibit))}</p>"""
 
 

@@ -12,9 +12,7 @@ def test_identical_speech_scores_the_top_of_each_scale():
     pytest.importorskip("pystoi")
     signal = voice(3)
     assert pesq(signal, signal, sample_rate=RATE).value == pytest.approx(4.64, abs=0.01)  # P.862.2's ceiling
-    assert pesq(signal[::2], signal[::2], sample_rate=8000).value == pytest.approx(
-        4.55, abs=0.01
-    )  # P.862.1's
+    assert pesq(signal[::2], signal[::2], sample_rate=8000).value == pytest.approx(4.55, abs=0.01)  # P.862.1's
     assert stoi(signal, signal, sample_rate=RATE).value == pytest.approx(1, abs=1e-6)
 
 

@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from codec.core.errors import UserError
+from codec.data.audio import write_audio
+from codec.eval import code_item, evaluate, evaluation_table
+from codec.eval.codes import CodeCounter, stored_codes
+from codec.files import encode_file
+from codec.models.tiny import tiny_model
+from codec.models.vqvae import CodeGrid
+from tests.eval.corpus import stereo, write_pictures, write_recordings
+
+
+@pytest.fixture(scope="module")
+def audio_report(tmp_path_factory):
+    manifest = write_recordings(tmp_path_factory.mktemp("speech"))
+    return evaluate(tiny_model("audio"), manifest), manifest
+
+
+def test_the_report_is_json_that_means_the_same_when_read_back(audio_report):
+    report, _ = audio_report
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_the_bitrate_is_all_bits_over_all_seconds(audio_report):
+    report, _ = audio_report
+    rows = report["items"]
+    expected = 8 * sum(row["bytes"] for row in rows) / sum(row["duration_s"] for row in rows)
+    assert report["summary"]["bitrate_bps"] == pytest.approx(expected)
+    assert report["summary"]["duration_s"] == pytest.approx(0.5 + 0.8 + 1.1)
+
+
+def test_bytes_are_those_of_the_file_that_the_codec_writes(audio_report, tmp_path):
+    report, manifest = audio_report
+    first = Path(report["items"][0]["path"])
+    encode_file(first, tmp_path / "again.vqc", tiny_model("audio"))
+    assert first.parent == manifest.parent
+    assert report["items"][0]["bytes"] == (tmp_path / "again.vqc").stat().st_size
+
+
+def test_every_mean_lies_in_its_interval(audio_report):
+    report, _ = audio_report
+    found = [interval for interval in report["summary"]["scores"].values() if interval]
+    assert found
+    for interval in found:
+        assert interval["low"] <= interval["mean"] <= interval["high"]
+    assert report["summary"]["scores"]["mel_distance"]["count"] == 3
+
+
+def test_usage_counts_every_code_of_every_item(audio_report):
+    report, _ = audio_report
+    samples = [round(row["duration_s"] * 16000) for row in report["items"]]
+    assert [book["codes"] for book in report["codebooks"]] == [sum(-(-n // 16) for n in samples)] * 2
+
+
+def test_fewer_codebooks_take_fewer_bits_and_say_so(audio_report):
+    report, manifest = audio_report
+    fewer = evaluate(tiny_model("audio"), manifest, num_active=1)
+    assert fewer["summary"]["bytes"] < report["summary"]["bytes"]
+    assert fewer["items"][0]["setting"] == "1 codebook" and len(fewer["codebooks"]) == 1
+
+
+def test_split_and_limit_choose_items(audio_report):
+    _, manifest = audio_report
+    paths = [Path(row["path"]).name for row in evaluate(tiny_model("audio"), manifest, split="test")["items"]]
+    assert paths == ["speech-2.wav"]
+    seen = []
+    evaluate(tiny_model("audio"), manifest, limit=1, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 1)]
+
+
+def test_pictures_are_measured_in_bits_per_pixel_beside_their_rivals(tmp_path):
+    report = evaluate(tiny_model("image"), write_pictures(tmp_path), rivals=True)
+    total = sum(row["bytes"] for row in report["items"] if row["codec"] == "tiny-image")
+    assert report["summary"]["bits_per_pixel"] == pytest.approx(8 * total / (2 * 96 * 88))
+    assert report["summary"]["scores"]["ms_ssim"] is None  # too small for five scales: said, not crashed
+    assert "176 pixels" in report["items"][0]["notes"]["ms_ssim"]
+    assert "JPEG" in report["rivals"] and report["rivals"]["JPEG"]["items"] == 2
+    table = evaluation_table(report)
+    assert [str(cell) for cell in table.columns[0].cells][:2] == ["tiny-image", "JPEG"]
+
+
+def test_a_broken_item_is_listed_and_the_others_are_measured(tmp_path):
+    manifest = write_recordings(tmp_path)
+    (tmp_path / "speech-1.wav").write_text("not sound")
+    report = evaluate(tiny_model("audio"), manifest)
+    assert [Path(failure["path"]).name for failure in report["failed"]] == ["speech-1.wav"]
+    assert "not audio" in report["failed"][0]["reason"] and report["summary"]["items"] == 2
+
+
+def test_a_manifest_without_anything_for_the_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no audio entries for tiny-audio"):
+        evaluate(tiny_model("audio"), write_pictures(tmp_path))
+
+
+def test_stored_codes_are_the_codes_of_the_model(tmp_path):
+    model, signal = tiny_model("audio"), stereo(0.6, 16000)
+    write_audio(tmp_path / "in.wav", signal, 16000, subtype="FLOAT")
+    encode_file(tmp_path / "in.wav", tmp_path / "out.vqc", model)
+    (expected,), (stored,) = model.encode(signal[:, None]), stored_codes(tmp_path / "out.vqc", model)
+    assert torch.equal(stored, expected)
+
+
+def test_a_source_beside_its_own_files_is_not_overwritten(tmp_path):
+    """A decoded file of the source's name once replaced the source, and the score was perfect."""
+    manifest = write_recordings(tmp_path)
+    before = (tmp_path / "speech-0.wav").read_bytes()
+    item = code_item(tmp_path / "speech-0.wav", tiny_model("audio"), manifest.parent)
+    assert (tmp_path / "speech-0.wav").read_bytes() == before
+    assert not torch.equal(item.reference, item.estimate)
+
+
+def test_even_use_has_the_perplexity_of_its_size():
+    counter = CodeCounter([CodeGrid(num_codebooks=2, codebook_size=8, downsample_factor=1)])
+    counter.add([torch.arange(4).repeat(5)[None, None]])  # four of eight codes, evenly; the second codebook idle
+    (row,) = counter.table()
+    assert (row["usage"], row["codes"]) == (0.5, 20)
+    assert row["perplexity"] == pytest.approx(4) and row["entropy_bits"] == pytest.approx(2)
