@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import librosa
 import torch
 from torch import Tensor
-from torchaudio.functional import melscale_fbanks
 
 
 def magnitude(signal: Tensor, *, window: int, hop: int) -> Tensor:
@@ -21,6 +21,4 @@ def magnitude(signal: Tensor, *, window: int, hop: int) -> Tensor:
 
 def mel_filters(sample_rate: int, *, window: int, num_mels: int) -> Tensor:
     """Slaney-normalised mel filterbank `[num_mels, window // 2 + 1]` from 0 Hz to half of `sample_rate` (Hz)."""
-    return melscale_fbanks(
-        window // 2 + 1, 0.0, sample_rate / 2, num_mels, sample_rate, norm="slaney", mel_scale="slaney"
-    ).T
+    return torch.tensor(librosa.filters.mel(sr=sample_rate, n_fft=window, n_mels=num_mels))

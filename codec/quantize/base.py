@@ -27,6 +27,11 @@ class Quantizer(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of the losses that `forward` returns."""
+
+    @property
+    @abstractmethod
     def num_codebooks(self) -> int:
         """Codes per position, q."""
 

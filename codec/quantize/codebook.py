@@ -88,6 +88,10 @@ class CodebookQuantizer(Quantizer):
         self.register_load_state_dict_post_hook(_forget_initialised)
 
     @property
+    def loss_names(self) -> tuple[str, ...]:
+        return ("commitment",)
+
+    @property
     def num_codebooks(self) -> int:
         return 1
 

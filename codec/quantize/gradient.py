@@ -28,6 +28,10 @@ class GradientQuantizer(CodebookQuantizer):
         super().__init__(config, dim)
         self.codebook = nn.Parameter(torch.randn(config.codebook_size, self.width))
 
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        return (*super().loss_names, "codebook")
+
     def _losses(self, anchors: Tensor, vectors: Tensor, valid: Tensor | None, sums: BatchSums) -> dict[str, Tensor]:
         losses = super()._losses(anchors, vectors, valid, sums)
         return losses | {"codebook": self._mean_error(anchors.detach(), vectors, valid, sums)}

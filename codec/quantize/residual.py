@@ -36,6 +36,10 @@ class ResidualQuantizer(Quantizer):
         self.dropout = dropout
 
     @property
+    def loss_names(self) -> tuple[str, ...]:
+        return self._stages()[0].loss_names
+
+    @property
     def num_codebooks(self) -> int:
         return len(self.stages)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
@@ -277,8 +278,11 @@ class _Throughput:
 
 
 def seed_everything(seed: int, step: int) -> None:
-    """Seed torch's random state on every device for one step of a run."""
-    torch.manual_seed((seed << 32) + step)
+    """Seed torch's random state on every device for one step of a run.
+
+    Seed and step are hashed together: torch's CPU generator looks at the lowest 32 bits only.
+    """
+    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _summary(values: dict[str, float], losses: dict[str, Tensor], items_per_second: float) -> str:

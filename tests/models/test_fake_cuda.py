@@ -1,0 +1,69 @@
+"""The GPU path, proven without a GPU: forward, losses and codebook updates as fake tensors on `cuda`.
+
+A tensor that stays on the CPU makes a fake operation raise, so a device mix-up cannot land. (The backward pass needs
+a real device: torch's autograd engine asks for its context.)
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from codec.core.bundled import recipes_folder
+from codec.core.config import Config, load_config
+from codec.data.config import DataConfig
+from codec.models import ModelConfig, build_model
+from codec.models.tiny import tiny_config
+from codec.quantize.build import KINDS, parse_quantizer
+from codec.train import LoopConfig, ReconstructionTask
+
+PRESETS = sorted(recipes_folder().glob("*/*.yaml"))
+
+
+class Recipe(Config):
+    data: DataConfig
+    model: ModelConfig
+    losses: dict[str, float]
+    loop: LoopConfig
+
+
+def _train_step_on_fake_cuda(config: ModelConfig, weights: dict[str, float], size: int) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=False), torch.device("cuda"):
+        task = ReconstructionTask(build_model(config), weights).train()
+        signal = torch.rand(2, config.media.channels, *(size,) * config.media.ndim)
+        outcome = task(signal)
+        assert task.total(outcome["losses"]).device.type == "cuda"
+        assert all(value.device.type == "cuda" for group in outcome.values() for value in group.values())
+        assert task.eval().samples(signal)["reconstruction"].device.type == "cuda"
+
+
+def _with_small_codebooks(config: ModelConfig) -> ModelConfig:
+    """Devices do not depend on K, and k-means++ takes K steps, slow ones under fake tensors."""
+    tree = config.model_dump()
+    quantizer = tree["quantizer"]
+    quantizer.get("codebook", quantizer).update(codebook_size=8, restart_limit=2)
+    return config.model_validate(tree)
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_preset_trains_a_step_on_a_fake_gpu(preset: Path):
+    recipe = load_config(Recipe, preset)
+    size = 8 * recipe.model.encoder.downsample_factor
+    _train_step_on_fake_cuda(_with_small_codebooks(recipe.model), recipe.losses, size)
+
+
+@pytest.mark.parametrize("media", ["audio", "image"])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_quantizer_trains_in_every_medium_on_a_fake_gpu(kind, media):
+    config = _with_small_codebooks(tiny_config(media).model_copy(update={"quantizer": parse_quantizer({"kind": kind})}))
+    weights = {"mse": 1.0, "commitment": 0.25} | ({"codebook": 1.0} if kind == "gradient" else {})
+    _train_step_on_fake_cuda(config, weights, 32)
+
+
+def test_a_tensor_left_on_the_cpu_is_caught():
+    with FakeTensorMode():
+        with torch.device("cpu"):
+            encoder = build_model(tiny_config("image")).encoder
+        with pytest.raises(RuntimeError, match="device"):
+            encoder(torch.rand(1, 3, 16, 16, device="cuda"))
