@@ -85,7 +85,7 @@ def _lede(exhibits: Sequence[Exhibit]) -> str:
     return (
         f"A neural encoder turned {things} below into a grid of whole numbers, the codes; the codes were written "
         "to a file, and a decoder built what you see and hear from that file alone. "
-        "Sizes are bytes on disk, and the classical codecs beside it worked on exactly the same signal."
+        "Sizes are bytes on disk, and the classical codecs worked on exactly the same signal."
     )
 
 
