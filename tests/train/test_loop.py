@@ -29,16 +29,15 @@ class Batch:
 
 
 class Noise:
-    """Batches of smooth noise; batch `bad_step` holds a NaN."""
+    """Batches of rows of random level with a little noise; batch `bad_step` holds a NaN."""
 
     def __init__(self, shape: tuple[int, ...], *, bad_step: int | None = None):
         self.shape, self.bad_step = shape, bad_step
 
     def batch(self, step: int) -> Batch:
-        signal = torch.randn(self.shape, generator=torch.Generator().manual_seed(step))
-        for axis in range(2, signal.dim()):
-            signal = signal.cumsum(axis)
-        signal = (signal / 2).tanh()
+        generator = torch.Generator().manual_seed(step)
+        level = torch.randn(*self.shape[:2], *(1,) * (len(self.shape) - 2), generator=generator)
+        signal = (level + 0.1 * torch.randn(self.shape, generator=generator)).tanh()
         if step == self.bad_step:
             signal[1].view(-1)[3] = math.nan
         return Batch(signal, tuple(f"file-{step}-{row}.wav" for row in range(len(signal))))
