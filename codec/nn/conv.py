@@ -34,6 +34,7 @@ class Conv(nn.Module):
         super().__init__()
         layer = _layer(nn.Conv1d, nn.Conv2d, ndim)(in_width, out_width, kernel, stride=stride, dilation=dilation)
         self.weight, self.bias = layer.weight, layer.bias
+        _keep_variance(self.weight, self.bias, inputs_per_output=in_width * kernel**ndim)
         self.ndim, self.kernel, self.stride, self.dilation = ndim, kernel, stride, dilation
         total = (kernel - 1) * dilation + 1 - stride
         if total < 0:
@@ -71,6 +72,7 @@ class UpsamplingConv(nn.Module):
             raise ValueError(f"kernel {kernel} leaves gaps at stride {stride}: widen it")
         layer = _layer(nn.ConvTranspose1d, nn.ConvTranspose2d, ndim)(in_width, out_width, kernel, stride=stride)
         self.weight, self.bias = layer.weight, layer.bias
+        _keep_variance(self.weight, self.bias, inputs_per_output=in_width * (kernel / stride) ** ndim)
         self.ndim, self.kernel, self.stride = ndim, kernel, stride
         self.trim_left = 0 if causal else (kernel - stride) // 2
 
@@ -88,8 +90,14 @@ class UpsamplingConv(nn.Module):
 
 
 def _layer(one: type, two: type, ndim: int) -> type:
-    """The torch layer whose initialisation to use; ndim 1 or 2."""
+    """The torch layer whose parameters to use; ndim 1 or 2."""
     return {1: one, 2: two}[ndim]
+
+
+def _keep_variance(weight: Tensor, bias: Tensor, *, inputs_per_output: float) -> None:
+    """Start with outputs as large as inputs (LeCun et al. 1998, section 4.6), so that deep chains do not fade out."""
+    nn.init.normal_(weight, std=inputs_per_output**-0.5)
+    nn.init.zeros_(bias)
 
 
 def _per_axis(value: int, ndim: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import torch
 
 from codec.core.errors import UserError
 from codec.losses import MelLoss, SpectralConvergence, build_losses, l1, mse
-from codec.losses.spectral import MEL_SCALES, STFT_WINDOWS
+from codec.losses.spectral import MEL_FLOOR, MEL_SCALES, STFT_WINDOWS
 
 RATE = 16000
 
@@ -28,7 +28,9 @@ def test_mel_loss_is_librosas_log_mel_difference(pair):
     for window, num_mels in MEL_SCALES:
         filters = librosa.filters.mel(sr=RATE, n_fft=window, n_mels=num_mels)
         mels = [
-            np.stack([np.log10(np.maximum(filters @ _magnitudes(row, window), 1e-5)) for row in signal[:, 0].numpy()])
+            np.stack(
+                [np.log10(np.maximum(filters @ _magnitudes(row, window), MEL_FLOOR)) for row in signal[:, 0].numpy()]
+            )
             for signal in pair
         ]
         differences.append(np.abs(mels[0] - mels[1]).mean())
