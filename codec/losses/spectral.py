@@ -17,8 +17,8 @@ class MelLoss(nn.Module):
     """Mean absolute difference of log10 mel magnitudes over (window, mels) scales, hop a quarter window.
 
     As in Kumar et al. 2023 (section 3.4), without their shortest windows and with a floor of 1e-3, not 1e-5: the
-    gradient of the logarithm grows as the magnitude falls, and below that floor it is near-silent frames that decide
-    how the network learns, while speech comes out 11 dB too quiet (measured). Shapes: `[b, c, time]` twice to a 0-d loss.
+    gradient of the logarithm grows as the magnitude falls, and below that floor near-silent frames decide how the
+    network learns, while speech comes out 11 dB too quiet (measured). Shapes: `[b, c, time]` twice to a 0-d loss.
     Padding must be equal in both signals to count for nothing.
     """
 
