@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -34,7 +37,11 @@ _PERSON_CAN_MEND = {
     errno.EPERM,
     errno.EISDIR,
     errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
     errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
     errno.EROFS,
 }
 
@@ -42,11 +49,12 @@ _PERSON_CAN_MEND = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (by default this process's own) and return its exit code.
 
-    0: done. 2: a mistake the person can mend, told in one line on stderr. 130: interrupted.
+    0: done. 2: a mistake the person can mend, told in one line on stderr. 130: interrupted. 143: terminated.
     Anything else is a bug, and keeps its traceback.
     """
     try:
-        code = app(args=arguments, prog_name="codec", standalone_mode=False)
+        with _termination_unwinds():
+            code = app(args=arguments, prog_name="codec", standalone_mode=False)
         sys.stdout.flush()
     except _UsageError as error:
         return _usage_mistake(error)
@@ -64,6 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == _INTERRUPTED:  # newer Typers return this themselves
         print("codec: interrupted", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _termination_unwinds() -> Iterator[None]:
+    """SIGTERM ends the process by `finally` clauses, as Ctrl-C does: half-written files go away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _usage_mistake(error: Any) -> int:

@@ -43,11 +43,12 @@ def evaluate(
     from rich.console import Console
 
     from codec.checkpoint import load_model
-    from codec.core.atomic import atomic_write_text
     from codec.eval import evaluate, evaluation_table
+    from codec.files.streams import open_output, refuse_overwriting
 
+    refuse_overwriting(manifest, str(report))
     loaded = load_model(model, device=device)
-    with progress_bar("evaluating") as progress:
+    with open_output(str(report)) as out, progress_bar("evaluating") as progress:
         result = evaluate(
             loaded,
             manifest,
@@ -57,9 +58,6 @@ def evaluate(
             rivals=rivals,
             progress=progress,
         )
-    text = json.dumps(result, indent=2) + "\n"
-    if str(report) == "-":
-        print(text, end="")
-    else:
-        atomic_write_text(report, text)
+        out.write((json.dumps(result, indent=2) + "\n").encode())
+    if str(report) != "-":
         Console().print(evaluation_table(result))

@@ -52,14 +52,14 @@ def encode_file(
         open_input(source) as file,
         open_source(file, shown(source), model.media, mono=mono) as signal,
         Spool() as spool,
+        open_output(target) as out,  # before the work: a place that cannot be written is told at once
     ):
         header, chunks = _write_chunks(model, signal, levels, cast(BinaryIO, spool), progress)
         head = write_header(header, chunks)
         num_bytes = len(head) + spool.tell()
         spool.seek(0)
-        with open_output(target) as out:
-            out.write(head)
-            shutil.copyfileobj(cast(BinaryIO, spool), out)
+        out.write(head)
+        shutil.copyfileobj(cast(BinaryIO, spool), out)
         notes = signal.notes
     elapsed = time.perf_counter() - started
     fields = media_fields(header, num_bytes)

@@ -15,10 +15,11 @@ from codec.core.overlap import Chunk
 from codec.files.alpha import unpack_alpha
 from codec.files.container import Contents, read_chunk
 from codec.files.errors import DamagedChunkError, TruncatedFileError, WrongModelError
-from codec.files.header import AudioHeader, Header
+from codec.files.header import AudioHeader, Header, PictureHeader
 from codec.files.payload import ChunkCoder, Codes
 from codec.files.report import Damage, Progress
 from codec.files.windows import CodeWindow
+from codec.models.media import AudioMedia, ImageMedia
 from codec.models.vqvae import VQVAE
 
 
@@ -28,15 +29,13 @@ def check_model(header: Header, model: VQVAE, name: str) -> None:
     Raises:
         WrongModelError: says which model the file wants.
     """
-    kind = "audio" if isinstance(header.media, AudioHeader) else "image"
     fits = len(header.levels) == len(model.levels) and all(
         (mine.downsample_factor, mine.codebook_size) == (its.downsample_factor, its.codebook_size)
         and its.num_active <= mine.num_codebooks
         for mine, its in zip(model.levels, header.levels, strict=True)
     )
-    channels = header.media.channels if isinstance(header.media, AudioHeader) else model.media.channels
-    fits = fits and (channels == header.rows * model.media.channels or channels == header.rows == 1)
-    if header.fingerprint != model.fingerprint or kind != model.media.kind or not fits:
+    fits = fits and _fits_media(header, model)
+    if header.fingerprint != model.fingerprint or not fits:
         raise WrongModelError(
             f"{name} was written by model {header.model!r} (fingerprint {header.fingerprint}), not by "
             f"{model.name!r} ({model.fingerprint}): give that model with --model"
@@ -45,6 +44,14 @@ def check_model(header: Header, model: VQVAE, name: str) -> None:
     probe = tuple(min(part.stop + 1, extent) for part, extent in zip(first, header.size, strict=True))
     if next(iter(model.decode_chunks(probe))).target != first:
         raise WrongModelError(f"{name} was cut into other chunks than {model.name!r} cuts")
+
+
+def _fits_media(header: Header, model: VQVAE) -> bool:
+    its, mine = header.media, model.media
+    if not isinstance(its, AudioHeader) or not isinstance(mine, AudioMedia):
+        return isinstance(its, PictureHeader) and isinstance(mine, ImageMedia)
+    fits = its.channels == header.rows * mine.channels or its.channels == header.rows == 1
+    return fits and its.model_rate == mine.sample_rate
 
 
 @dataclass

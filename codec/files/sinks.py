@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from codec.core.overlap import Chunk
 from codec.data.audio import AudioWriter
 from codec.data.image import write_image
 from codec.files.decoder import Decoder
@@ -56,20 +55,14 @@ def write_picture(decoder: Decoder, media: PictureHeader, target: Place, *, suff
         UserError: the format cannot be written, or the file is damaged.
     """
     image_format = _image_format(target, suffix)
-    picture: Tensor | None = None
-    for chunk, signal in decoder:
-        picture = torch.empty(signal.shape[1], *media.size) if picture is None else picture
-        picture[_everywhere(chunk)] = signal[0]
-    assert picture is not None
-    alpha = None
-    if media.alpha:
-        alpha = torch.from_numpy(decoder.alpha(media.height, media.width)).float()[None] / 255.0
     with open_output(target) as out:
+        picture = torch.empty(decoder.model.media.channels, *media.size)
+        for chunk, signal in decoder:
+            picture[(slice(None), *chunk.target)] = signal[0]
+        alpha = None
+        if media.alpha:
+            alpha = torch.from_numpy(decoder.alpha(media.height, media.width)).float()[None] / 255.0
         write_image(out, picture, alpha=alpha, grey=media.grey, image_format=image_format)
-
-
-def _everywhere(chunk: Chunk) -> tuple[slice, ...]:
-    return (slice(None), *chunk.target)
 
 
 def _channels(signal: Tensor, channels: int) -> Tensor:

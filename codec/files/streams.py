@@ -108,7 +108,7 @@ def output_place(target: Place) -> Iterator[Path | BinaryIO]:
     """A path that may be replaced by a rename, or an open stream: a pipe, a device, the caller's own file.
 
     Raises:
-        OutputError: a device that cannot be opened.
+        OutputError: a folder, or a device that cannot be opened.
     """
     if not is_path(target):
         stream = sys.stdout.buffer if target == "-" else cast(BinaryIO, target)
@@ -116,7 +116,9 @@ def output_place(target: Place) -> Iterator[Path | BinaryIO]:
         stream.flush()
         return
     path = Path(target)
-    if not path.exists() or path.is_file() or path.is_dir():
+    if path.is_dir() or os.fspath(target).endswith(os.sep):
+        raise OutputError(f"cannot write {os.fspath(target)}: it is a folder; name a file in it")
+    if not path.exists() or path.is_file():
         yield path
         return
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from codec.cli import main
+from codec.core.atomic import atomic_path
 from tests.cli.conftest import run_codec
 
 MISTAKES = {
@@ -23,6 +26,11 @@ MISTAKES = {
     "no such model": ["encode", "speech.wav", "out.vqc", "-m", "absent"],
     "a picture for a model of sound": ["encode", "photo.png", "out.vqc", "-m", "MODEL"],
     "no such device": ["encode", "speech.wav", "out.vqc", "-m", "MODEL", "--device", "abacus"],
+    "input has too long a name": ["encode", "x" * 300, "out.vqc", "-m", "MODEL"],
+    "output has too long a name": ["encode", "speech.wav", "x" * 300, "-m", "MODEL"],
+    "model has too long a name": ["encode", "speech.wav", "out.vqc", "-m", "x" * 300],
+    "output is a folder": ["encode", "speech.wav", ".", "-m", "MODEL"],
+    "output is named like a folder": ["encode", "speech.wav", "absent/", "-m", "MODEL"],
     "output folder is a file": ["encode", "speech.wav", "text.wav/out.vqc", "-m", "MODEL"],
     "decoding what is not coded": ["decode", "speech.wav", "out.wav", "-m", "MODEL"],
     "asking about what is not coded": ["info", "speech.wav"],
@@ -34,9 +42,12 @@ MISTAKES = {
     "copying no recipe": ["recipes", "copy", "fnord"],
     "copying over something": ["recipes", "copy", "vqvae_speech", "."],
     "no such manifest": ["eval", "MODEL", "absent.jsonl", "--json", "out.json"],
+    "the report would replace the manifest": ["eval", "MODEL", "text.wav", "--json", "text.wav"],
+    "the report is a folder": ["eval", "MODEL", "text.wav", "--json", "."],
     "no such file to show": ["demo", "absent.wav"],
     "no such corpus": ["prep", "fnord", ".", "out"],
     "no such source": ["prep", "folder", "absent", "out"],
+    "nothing in the source": ["prep", "folder", "nothing", "out"],
 }
 
 
@@ -46,6 +57,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 ) -> None:
     Path("text.wav").write_text("this is no sound\n")
     Path("empty.wav").touch()
+    Path("nothing").mkdir()
     before = sorted(here.rglob("*"))
     arguments = [audio_model if argument == "MODEL" else argument for argument in MISTAKES[case]]
     assert main(arguments) == 2
@@ -78,6 +90,20 @@ def test_an_interrupt_exits_with_130(
     monkeypatch.setattr("codec.files.read_info", interrupted)
     assert main(["info", "speech.wav"]) == 130
     assert capsys.readouterr().err == "codec: interrupted\n"
+
+
+def test_termination_leaves_no_half_written_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminated(_: object) -> object:
+        with atomic_path(here / "out.vqc") as temporary:
+            assert temporary.exists()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("codec.files.read_info", terminated)
+    before, handler = sorted(here.iterdir()), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"):
+        main(["info", "speech.wav"])
+    assert sorted(here.iterdir()) == before
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def test_a_full_disk_is_one_line(

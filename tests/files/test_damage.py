@@ -30,7 +30,7 @@ from codec.files.errors import (
     WrongMediaError,
     WrongModelError,
 )
-from codec.files.header import LevelHeader
+from codec.files.header import AudioHeader, LevelHeader
 from codec.models.tiny import tiny_model
 from codec.models.vqvae import VQVAE
 from tests.files.media import scene, tone
@@ -259,12 +259,14 @@ def test_unknown_output_formats_are_refused(song: bytes, photo: bytes, tmp_path:
         assert [path.name for path in tmp_path.iterdir()] == ["a.vqc"]
 
 
-def test_a_header_forged_with_other_chunks_or_rows_is_refused(song: bytes, audio_model: VQVAE) -> None:
+def test_a_header_forged_with_other_chunks_rows_or_rates_is_refused(song: bytes, audio_model: VQVAE) -> None:
     contents = read_header(io.BytesIO(song))
+    blown_up = AudioHeader(1_000_000, 3600 * 1_000_000, 1, 1)  # as many coded samples, a million times the sound
     for header in (
         replace(contents.header, step=(63,)),
         replace(contents.header, step=(65,)),
         replace(contents.header, media=replace(contents.header.media, channels=3)),
+        replace(contents.header, media=blown_up),
         replace(contents.header, levels=(LevelHeader(16, 31, 2),)),
         replace(contents.header, levels=(LevelHeader(16, 32, 3),)),
     ):
@@ -283,6 +285,16 @@ def test_a_device_is_written_to_and_not_replaced(song: bytes, audio_model: VQVAE
     reader.join(timeout=10)
     assert received[0].startswith(b"RIFF")
     assert fifo.is_fifo()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(audio_model: VQVAE, tmp_path: Path) -> None:
+    def working(_: int, __: int) -> None:
+        raise AssertionError("coded a chunk first")
+
+    (tmp_path / "file").touch()
+    for target in (tmp_path, tmp_path / "file" / "a.vqc", f"{tmp_path}/absent/"):
+        with pytest.raises(UserError, match="cannot write"):
+            encode_file(as_wav(tone(3600), 16000), target, audio_model, progress=working)
 
 
 def test_the_input_is_never_overwritten(song: bytes, audio_model: VQVAE, tmp_path: Path) -> None:
