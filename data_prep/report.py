@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from codec.core.atomic import atomic_write_text
+from codec.core.atomic import atomic_write_bytes
 from codec.core.errors import UserError
 from codec.data.manifest import Entry, write_manifest
 
@@ -56,7 +56,7 @@ def write_corpus(
     """Decode every candidate once, write those that are sound to the manifest, list the others.
 
     Raises:
-        UserError: nothing sound was found; the list of skipped files is written all the same.
+        UserError: nothing was found, or nothing sound; then the list of skipped files is written all the same.
     """
     manifest = manifest_path(out)
     skipped: list[tuple[Path, str]] = []
@@ -75,14 +75,14 @@ def write_corpus(
     entries = sound()
     first = list(islice(entries, 1))  # a manifest without entries is no manifest
     written = write_manifest(manifest, chain(first, entries)) if first else 0
+    if not (written or skipped):
+        raise UserError("no files were found: is SOURCE the right folder?")
     lines = [json.dumps({"path": str(path), "reason": reason}, ensure_ascii=False) for path, reason in skipped]
-    atomic_write_text(skipped_path(manifest), "".join(line + "\n" for line in lines))
+    # A name that is not UTF-8 becomes \\udcXX, which JSON reads back as the same name.
+    text = "".join(line + "\n" for line in lines).encode(errors="backslashreplace")
+    atomic_write_bytes(skipped_path(manifest), text)
     if not written:
-        raise UserError(
-            f"all {len(skipped)} files were skipped: see {skipped_path(manifest)}"
-            if skipped
-            else "no files were found: is SOURCE the right folder?"
-        )
+        raise UserError(f"all {len(skipped)} files were skipped: see {skipped_path(manifest)}")
     return PrepReport(written, skipped, manifest, splits)
 
 

@@ -36,10 +36,18 @@ def screen(candidate: Candidate, limits: Limits) -> Entry | tuple[Path, str]:
     """The entry of a sound file, measured by decoding all of it; (path, reason) of any other."""
     check = {"audio": _check_audio, "image": _check_image}[candidate.kind]
     try:
+        _check_name(candidate.path)
         measured = check(candidate.path, limits)
     except UserError as error:
         return candidate.path, str(error).replace(str(candidate.path), "the file")
     return Entry.model_validate({"path": candidate.path, "kind": candidate.kind} | measured | candidate.fields)
+
+
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path} has a name that is not UTF-8, which a manifest cannot hold: rename it") from None
 
 
 def _check_audio(path: Path, limits: Limits) -> dict[str, Any]:

@@ -28,4 +28,4 @@ def split_by_group(groups: Iterable[str], fraction: float) -> dict[str, str]:
 
 def _position(name: str) -> float:
     """Where `name` falls in [0, 1), by its SHA-256."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+    return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8], "big") / 2**64

@@ -125,7 +125,7 @@ def read_manifest(path: str | Path, *, split: str | Iterable[str] | None = None)
     """
     source = Path(path)
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        lines = source.read_text(encoding="utf-8").split("\n")  # not splitlines: a transcript may hold U+2028
     except OSError as error:
         raise UserError(f"cannot read manifest {source}: {error.strerror}") from None
     except UnicodeDecodeError:

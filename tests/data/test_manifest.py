@@ -12,7 +12,7 @@ from codec.data.manifest import Entry, read_manifest, write_manifest
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
-words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+words = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\x85\u2028\u2029"), max_size=20)
 entries = st.builds(
     Entry,
     path=st.from_regex(r"[a-z]{1,8}/[a-zA-Z0-9 _?-]{1,12}\.flac", fullmatch=True).map(Path),
