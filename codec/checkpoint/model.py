@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from codec.checkpoint.store import read_tensors, write_tensors
-from codec.checkpoint.zoo import MODEL_FILE, MODEL_KEY, find_model
+from codec.checkpoint.zoo import FORMAT, MODEL_FILE, MODEL_KEY, find_model, model_header
 from codec.core.config import parse_config
 from codec.core.device import resolve_device
 from codec.core.errors import UserError
 from codec.models.build import ModelConfig, build_model
 from codec.models.vqvae import VQVAE
-
-FORMAT = 1
 
 
 def save_model(
@@ -69,13 +67,7 @@ def load_model(name_or_folder: str | Path, *, device: str | torch.device = "auto
     target = resolve_device(str(device))
     path = find_model(name_or_folder)
     tensors, headers = read_tensors(path)
-    header = headers.get(MODEL_KEY)
-    if header is None:
-        raise UserError(f"{path} holds no model: it was not written by this toolkit")
-    if header["format"] > FORMAT:
-        raise UserError(
-            f"{path} is of model format {header['format']}, this version reads up to {FORMAT}: upgrade vq-codec"
-        )
+    header = model_header(path, headers)
     if fingerprint_of(header["config"], tensors) != header["fingerprint"]:
         raise UserError(f"{path} does not match its fingerprint {header['fingerprint']}: the file is damaged")
     model = build_model(parse_config(ModelConfig, header["config"], origin=str(path)))

@@ -11,6 +11,8 @@ from codec.core.errors import UserError
 
 MODEL_FILE = "model.safetensors"
 MODEL_KEY = "codec-model"
+FORMAT = 1
+_FIELDS = {"name", "fingerprint", "config", "card"}
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 
 
@@ -32,10 +34,8 @@ def list_models() -> list[ModelCard]:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card in the header of a model file."""
-    header = read_header(path).get(MODEL_KEY)
-    if header is None:
-        raise UserError(f"{path} holds no model: it was not written by this toolkit")
+    """The card in the header of a model file; errors as `model_header`."""
+    header = model_header(path, read_header(path))
     config = header["config"]
     return ModelCard(
         name=header["name"],
@@ -45,6 +45,24 @@ def read_card(path: Path) -> ModelCard:
         bytes=path.stat().st_size,
         facts=header["card"],
     )
+
+
+def model_header(path: Path, headers: dict[str, Any]) -> dict[str, Any]:
+    """What the toolkit wrote about the model into `headers`, those of the file `path`.
+
+    Raises:
+        UserError: nothing, or not what this version reads.
+    """
+    header = headers.get(MODEL_KEY)
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise UserError(f"{path} holds no model: it was not written by this toolkit")
+    if header["format"] > FORMAT:
+        raise UserError(
+            f"{path} is of model format {header['format']}, this version reads up to {FORMAT}: upgrade vq-codec"
+        )
+    if missing := _FIELDS - header.keys():
+        raise UserError(f"{path} has a header without {', '.join(sorted(missing))}: the file is damaged")
+    return header
 
 
 def find_model(name_or_folder: str | Path) -> Path:

@@ -76,6 +76,10 @@ def test_truncated_foreign_newer_and_missing_models_each_say_so(tmp_path):
     write_tensors(path, tensors, header={MODEL_KEY: header[MODEL_KEY] | {"format": FORMAT + 1}})
     with pytest.raises(UserError, match="upgrade"):
         load_model(tmp_path / "m", device="cpu")
+    for broken in ([1], {}, {"format": "one"}, {"format": FORMAT}):
+        write_tensors(path, tensors, header={MODEL_KEY: broken})
+        with pytest.raises(UserError, match=r"holds no model|without card, config, fingerprint, name"):
+            load_model(tmp_path / "m", device="cpu")
     with pytest.raises(UserError, match="no model 'nowhere'"):
         load_model("nowhere", device="cpu")
 
