@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from codec.files.container import read_chunk, read_header
-from codec.files.payload import ChunkCoder
+from codec.files.payload import ChunkCoder, Codes
+from codec.files.windows import CodeWindow
 from codec.models.vqvae import VQVAE, CodeGrid
 
 
@@ -26,19 +27,13 @@ def stored_codes(path: str | Path, model: VQVAE) -> tuple[Tensor, ...]:
     with open(path, "rb") as file:
         contents = read_header(file, str(path))
         header = contents.header
-        levels: list[np.ndarray] = []
-        for index in range(header.num_chunks):
+
+        def load(index: int) -> Codes:
             data, packed = read_chunk(file, contents, index), contents.chunks[index].packed
-            parts = coder.decode(data, packed, header.shapes(index))
-            cell = header.cell(index)
-            for depth, part in enumerate(parts):
-                scale = header.factor // header.levels[depth].downsample_factor
-                if index == 0:
-                    space = [extent * scale for extent in header.codes_size]
-                    levels.append(np.empty((*part.shape[:2], *space), dtype=np.int64))
-                place = tuple(slice(edge.start * scale, edge.stop * scale) for edge in cell)
-                levels[depth][(..., *place)] = part
-    return tuple(torch.from_numpy(level) for level in levels)
+            return coder.decode(data, packed, header.shapes(index))
+
+        levels, _ = CodeWindow(header, load).take(tuple(slice(0, extent) for extent in header.codes_size))
+    return levels
 
 
 class CodeCounter:

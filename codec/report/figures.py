@@ -157,7 +157,7 @@ def verdict(exhibit: Exhibit) -> str:
 
 
 def _comparison(exhibit: Exhibit) -> list[str]:
-    """How the score that counts compares with the rival nearest in size."""
+    """How the score that counts compares with that of the best rival, and how many bytes that rival takes."""
     name, title = ("pesq", "PESQ") if exhibit.is_audio else ("psnr", "PSNR")
     scored = [item for item in exhibit.rivals if item.scores[name].finite is not None]
     mine = exhibit.ours.scores[name]
