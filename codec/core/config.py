@@ -90,4 +90,6 @@ def _describe(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
+    if isinstance(problem["input"], dict):  # a combination of keys, which the message names
+        return f"{key!r}: {message}"
     return f"{key!r} is {problem['input']!r}: {message}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as torch_dist
 from torch import Tensor
@@ -29,6 +31,20 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     total = tensor.detach().clone().contiguous()
     torch_dist.all_reduce(total)
     return total
+
+
+def any_rank(flag: bool, *, device: torch.device) -> bool:
+    """Whether `flag` holds on any rank. Every rank must call it."""
+    return bool(all_reduce_sum(torch.tensor(int(flag), device=device)) > 0) if is_distributed() else flag
+
+
+def all_gather_values(value: Any) -> list[Any]:
+    """The small plain values of all ranks, in rank order. Every rank must call it."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    torch_dist.all_gather_object(values, value)
+    return values
 
 
 def broadcast(tensor: Tensor, *, source: int = 0) -> Tensor:

@@ -2,7 +2,8 @@
 
 from codec.train.config import LoopConfig, OptimizerConfig
 from codec.train.loop import train
+from codec.train.recipe import ReconstructionConfig
 from codec.train.run import RunFolder
 from codec.train.task import ReconstructionTask
 
-__all__ = ["LoopConfig", "OptimizerConfig", "ReconstructionTask", "RunFolder", "train"]
+__all__ = ["LoopConfig", "OptimizerConfig", "ReconstructionConfig", "ReconstructionTask", "RunFolder", "train"]

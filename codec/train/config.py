@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from codec.core.config import Config
 from codec.core.precision import Precision
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerConfig(Config):
@@ -19,7 +23,7 @@ class OptimizerConfig(Config):
     """
 
     learning_rate: PositiveFloat = 3e-4
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
     weight_decay: NonNegativeFloat = 0.0
     warmup_steps: NonNegativeInt = 200
     final_fraction: float = Field(default=1.0, ge=0, le=1)
@@ -36,8 +40,8 @@ class LoopConfig(Config):
         validate_every: steps between validations, each followed by a look at whether this model is the best.
         save_every: steps between saves of the training state.
         average_decay: decay of the averaged weights that are validated and exported; 0 turns averaging off.
-        device: auto (CUDA where present), cpu or cuda.
-        compile: pass the task through torch.compile.
+        device: auto (CUDA where present), cpu or cuda (cuda:1 for the second).
+        compile: pass the task through torch.compile, after a first step that is not.
     """
 
     steps: PositiveInt
@@ -46,7 +50,7 @@ class LoopConfig(Config):
     log_every: PositiveInt = 20
     validate_every: PositiveInt = 1000
     save_every: PositiveInt = 500
-    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    average_decay: Fraction = 0.999
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from codec.core import dist
 from codec.core.config import Config
-from codec.core.device import resolve_device
 from codec.core.errors import UserError
-from codec.core.precision import resolve_precision
 from codec.quantize.base import NonFiniteError
 from codec.train.average import WeightAverage
 from codec.train.config import LoopConfig
-from codec.train.monitor import Monitor, RunMonitor, SilentMonitor, to_floats
+from codec.train.fabric import seed_everything
+from codec.train.monitor import NUM_SAMPLES, Monitor, RunMonitor, SilentMonitor, to_floats
+from codec.train.nonfinite import Undo, blame
 from codec.train.optim import build_optimizer, learning_rate
 from codec.train.run import RunFolder
 from codec.train.signals import StopRequest
@@ -64,27 +62,6 @@ class Task(Protocol):
     def samples(self, signal: Tensor) -> dict[str, Tensor]: ...
 
     def export(self, folder: Path, *, name: str) -> None: ...
-
-
-def build_fabric(config: LoopConfig) -> Fabric:
-    """Devices, precision and, under torchrun or SLURM, the process group. Call before anything is built."""
-    device = resolve_device(config.device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    precision = {"bf16": "bf16-mixed", "fp32": "32-true"}[resolve_precision(config.precision, device)]
-    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched else 1,
-        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")) if launched else 1,
-        strategy=DDPStrategy(broadcast_buffers=False) if launched else "auto",
-        precision=precision,  # pyright: ignore[reportArgumentType]
-    )
-    fabric.launch()
-    seed_everything(config.seed, 0)
-    if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    return fabric
 
 
 def train(
@@ -136,6 +113,8 @@ class _Trainer:
             self.progress = load_state(run.last, task=task, optimizer=optimizer, average=self.average)
         compiled = torch.compile(task) if config.compile else task
         self.wrapped, self.optimizer = fabric.setup(compiled, optimizer)  # pyright: ignore[reportArgumentType]
+        self._undo = Undo(task)
+        self._steps_taken = 0
         self._saved_step = self.progress.step if run.resume else None
 
     def fit(self, data: TrainingData, validation: list[Any], monitor: Monitor) -> None:
@@ -143,6 +122,7 @@ class _Trainer:
         config, progress = self.config, self.progress
         deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
         clock = _Throughput()
+        validates = dist.any_rank(bool(validation), device=self.fabric.device)
         with StopRequest(self.fabric.device) as stop:
             steps = itertools.islice(data.prefetch(progress.step), max(0, config.steps - progress.step))
             for step, batch in steps:
@@ -153,7 +133,7 @@ class _Trainer:
                     values = to_floats(losses | figures)
                     monitor.log(progress.step, "train", values)
                     monitor.advance(progress.step, _summary(values, losses, clock.items_per_second()))
-                if validation and (progress.step % config.validate_every == 0 or progress.step == config.steps):
+                if validates and (progress.step % config.validate_every == 0 or progress.step == config.steps):
                     self._validate(validation, monitor)
                 if progress.step % config.save_every == 0:
                     self._save()
@@ -166,21 +146,24 @@ class _Trainer:
 
     def _step(self, step: int, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """One update; nothing is updated when anything is not finite."""
-        seed_everything(self.config.seed, step)
+        seed_everything(self.config.seed, step, rank=self.fabric.global_rank)
         self.wrapped.train()
         signal, mask = self._to_device(batch)
+        self._undo.keep()
         try:
-            outcome = self.wrapped(signal, mask)
+            with self._first_step_uncompiled():
+                outcome = self.wrapped(signal, mask)
         except NonFiniteError:
-            raise _not_finite("the encoder's output is", batch) from None
+            self._undo.restore()
+            raise blame("the encoder's output is", signal=batch.signal, names=batch.names, losses={}) from None
         losses: dict[str, Tensor] = outcome["losses"]
         total = self.task.total(losses)
         self.fabric.backward(total)
         limit = self.config.optimizer.grad_clip
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit if limit else float("inf"))
-        if not bool(torch.isfinite(total.detach() + norm)):
-            odd = [name for name, value in to_floats(losses).items() if not math.isfinite(value)]
-            raise _not_finite(f"loss {odd[0]!r} is" if odd else "the gradient is", batch)
+        if not bool(torch.isfinite(dist.all_reduce_sum(total.detach() + norm))):
+            self._undo.restore()
+            raise blame("the gradient is", signal=batch.signal, names=batch.names, losses=to_floats(losses))
         rate = learning_rate(step, config=self.config.optimizer, total_steps=self.config.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -193,6 +176,11 @@ class _Trainer:
             {name: value.detach().to(self.fabric.device) for name, value in figures.items()},
         )
 
+    def _first_step_uncompiled(self) -> AbstractContextManager[object]:
+        """Codebooks find their start in the first step: in a graph, k-means would run at every step."""
+        first, self._steps_taken = self._steps_taken == 0, self._steps_taken + 1
+        return torch.compiler.set_stance("force_eager") if self.config.compile and first else nullcontext()
+
     @torch.no_grad()
     def _validate(self, batches: list[Any], monitor: Monitor) -> None:
         """Mean figures over the items of all batches and ranks, with averaged weights; export them if best so far."""
@@ -203,7 +191,10 @@ class _Trainer:
             items = 0
             for batch in batches:
                 signal, mask = self._to_device(batch)
-                outcome = self._outcome(signal, mask)
+                try:
+                    outcome = self._outcome(signal, mask)
+                except NonFiniteError:
+                    raise UserError(f"validation met NaN or Inf in {', '.join(batch.names)}: look at these") from None
                 for name, value in to_floats(outcome).items():
                     sums[name] = sums.get(name, 0.0) + value * len(batch.names)
                 items += len(batch.names)
@@ -212,10 +203,10 @@ class _Trainer:
             if batches:
                 monitor.show(
                     progress.step,
-                    self.task.samples(self._to_device(batches[0])[0]),
+                    self.task.samples(self._to_device(batches[0])[0][:NUM_SAMPLES]),
                     sample_rate=self.task.sample_rate,
                 )
-            if progress.best_loss is None or means["total"] < progress.best_loss:
+            if math.isfinite(means["total"]) and (progress.best_loss is None or means["total"] < progress.best_loss):
                 progress.best_loss, progress.best_step = means["total"], progress.step
                 self._export()
 
@@ -227,10 +218,7 @@ class _Trainer:
 
     def _mean_over_ranks(self, sums: dict[str, float], items: int) -> dict[str, float]:
         """Every rank must call it, and may have no items as long as another has some."""
-        if not dist.is_distributed():
-            return {name: value / items for name, value in sums.items()}
-        gathered: list[Any] = [None] * self.fabric.world_size
-        torch.distributed.all_gather_object(gathered, (sums, items))
+        gathered = dist.all_gather_values((sums, items))
         total_items = sum(count for _, count in gathered)
         names = next(part for part, count in gathered if count)
         return {name: sum(part.get(name, 0.0) for part, _ in gathered) / total_items for name in names}
@@ -253,8 +241,6 @@ class _Trainer:
             self.task.export(self.run.best, name=self.run.name)
 
     def _to_device(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        if not bool(torch.isfinite(batch.signal).all()):
-            raise _not_finite("the data is", batch)
         signal = batch.signal.to(self.fabric.device, non_blocking=True)
         if signal.dim() == 4:
             signal = signal.to(memory_format=torch.channels_last)
@@ -277,24 +263,8 @@ class _Throughput:
         return rate
 
 
-def seed_everything(seed: int, step: int) -> None:
-    """Seed torch's random state on every device for one step of a run.
-
-    Seed and step are hashed together: torch's CPU generator looks at the lowest 32 bits only.
-    """
-    torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))
-
-
 def _summary(values: dict[str, float], losses: dict[str, Tensor], items_per_second: float) -> str:
     shown = [f"{name} {values[name]:.4g}" for name in losses]
     if "perplexity" in values:
         shown.append(f"perplexity {values['perplexity']:.0f}")
     return "  ".join([*shown, f"{items_per_second:.1f} items/s"])
-
-
-def _not_finite(what: str, batch: Batch) -> UserError:
-    listed = ", ".join(dict.fromkeys(batch.names))
-    return UserError(
-        f"{what} NaN or Inf, nothing was updated; the batch was {listed}: "
-        "remove the file if it is broken, or lower loop.optimizer.learning_rate, and resume"
-    )

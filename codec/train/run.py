@@ -55,8 +55,11 @@ class RunFolder:
 
 
 def read_metrics(run: RunFolder) -> list[dict]:
-    """Every logged line of a run, oldest first: `{"step": n, "split": "train" | "validation", name: value, ...}`."""
+    """Every logged line of a run, oldest first: `{"step": n, "split": "train" | "validation", name: value, ...}`.
+
+    A last line that a killed run left half written is dropped.
+    """
     path = run.logs / "metrics.jsonl"
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().rpartition("\n")[0].splitlines()]

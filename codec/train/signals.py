@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 import torch
 
-from codec.core.dist import all_reduce_sum, is_distributed
+from codec.core import dist
 
 
 class StopRequest:
@@ -30,10 +30,7 @@ class StopRequest:
 
     def __call__(self, also: bool = False) -> bool:
         """Whether any rank was asked to stop, or says `also`; the same answer on all ranks, which must all ask."""
-        wanted = self._seen or also
-        if not is_distributed():
-            return wanted
-        return bool(all_reduce_sum(torch.tensor(int(wanted), device=self._device)) > 0)
+        return dist.any_rank(self._seen or also, device=self._device)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._seen and number == signal.SIGINT:

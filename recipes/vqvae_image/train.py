@@ -7,24 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codec.core.config import Config, load_config
-from codec.data.config import DataConfig
+from codec.core.config import load_config
 from codec.data.loader import TrainingBatches, ValidationBatches
-from codec.models import ModelConfig, build_model
-from codec.train import LoopConfig, ReconstructionTask, RunFolder, train
-from codec.train.loop import build_fabric
+from codec.models import build_model
+from codec.train import ReconstructionConfig, ReconstructionTask, RunFolder, train
+from codec.train.fabric import build_fabric
 from codec.train.presets import find_preset
 
 HERE = Path(__file__).parent
 
 
-class Recipe(Config):
+class Recipe(ReconstructionConfig):
     """Everything this recipe can be told."""
-
-    data: DataConfig
-    model: ModelConfig
-    losses: dict[str, float]
-    loop: LoopConfig
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:

@@ -11,21 +11,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from codec.core.bundled import recipes_folder
-from codec.core.config import Config, load_config
-from codec.data.config import DataConfig
+from codec.core.config import load_config
 from codec.models import ModelConfig, build_model
 from codec.models.tiny import tiny_config
 from codec.quantize.build import KINDS, parse_quantizer
-from codec.train import LoopConfig, ReconstructionTask
+from codec.train import ReconstructionConfig, ReconstructionTask
 
 PRESETS = sorted(recipes_folder().glob("*/*.yaml"))
-
-
-class Recipe(Config):
-    data: DataConfig
-    model: ModelConfig
-    losses: dict[str, float]
-    loop: LoopConfig
 
 
 def _train_step_on_fake_cuda(config: ModelConfig, weights: dict[str, float], size: int) -> None:
@@ -48,7 +40,7 @@ def _with_small_codebooks(config: ModelConfig) -> ModelConfig:
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_preset_trains_a_step_on_a_fake_gpu(preset: Path):
-    recipe = load_config(Recipe, preset)
+    recipe = load_config(ReconstructionConfig, preset)
     size = 8 * recipe.model.encoder.downsample_factor
     _train_step_on_fake_cuda(_with_small_codebooks(recipe.model), recipe.losses, size)
 

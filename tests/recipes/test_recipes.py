@@ -43,8 +43,7 @@ def test_every_preset_is_valid_and_builds_its_model(preset):
     config = load_config(_load(preset.parent).Recipe, preset)
     with torch.device("meta"):
         model = build_model(config.model)
-    assert config.data.crop % model.downsample_factor == 0
-    assert (config.data.validation_crop or 0) % model.downsample_factor == 0
+    assert model.levels[0].downsample_factor == config.model.encoder.downsample_factor
 
 
 SMALL = [
@@ -78,6 +77,9 @@ def test_mistakes_are_found_before_any_data_is_read(recipe, tmp_path):
     main = _load(recipe).main
     for overrides, named in (
         (["data.trian=x"], "data.trian"),
+        (["data.crop=1001", "data.train=/nowhere"], "data.crop is 1001"),
+        (["data.validation_crop=3", "data.train=/nowhere"], "data.validation_crop is 3,"),
+        (["loop.optimizer.betas=[0.9, 1.5]", "data.train=/nowhere"], "betas"),
         (["losses.mell=1", "data.train=/nowhere"], "mell"),
         (["data.train=/nowhere/manifest.jsonl"], "/nowhere/manifest.jsonl"),
         ([], "data.train"),

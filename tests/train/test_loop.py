@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -14,9 +15,10 @@ from codec.core.config import Config
 from codec.core.errors import UserError
 from codec.models import build_model
 from codec.models.tiny import tiny_config
+from codec.quantize import parse_quantizer
 from codec.train import LoopConfig, OptimizerConfig, ReconstructionTask, RunFolder, train
 from codec.train.average import WeightAverage
-from codec.train.loop import build_fabric
+from codec.train.fabric import build_fabric
 from codec.train.optim import learning_rate
 from codec.train.run import read_metrics
 
@@ -103,11 +105,14 @@ def test_a_nan_in_the_data_names_its_files_and_keeps_nothing(tmp_path):
     assert read_metrics(resumed) == read_metrics(clean)
 
 
-def test_a_loss_that_explodes_is_named_and_weights_stay(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["ema", "gradient"])
+def test_a_loss_that_explodes_is_named_and_weights_and_codebooks_stay(kind, tmp_path, monkeypatch):
     config = _loop()
     fabric = build_fabric(config)
-    task = ReconstructionTask(build_model(tiny_config("audio")), {"mse": 1.0, "commitment": 0.25})
-    before = {name: p.detach().clone() for name, p in task.named_parameters()}
+    quantizer = parse_quantizer({"kind": kind, "codebook_size": 16})
+    weights = {"mse": 1.0, "commitment": 0.25} | ({"codebook": 1.0} if kind == "gradient" else {})
+    task = ReconstructionTask(build_model(tiny_config("audio").model_copy(update={"quantizer": quantizer})), weights)
+    before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
     monkeypatch.setitem(task.reconstruction_losses, "mse", lambda r, t, m: (r * math.inf).sum())
     with pytest.raises(UserError, match="loss 'mse' is NaN or Inf"):
         train(
@@ -119,7 +124,50 @@ def test_a_loss_that_explodes_is_named_and_weights_stay(tmp_path, monkeypatch):
             run=RunFolder(tmp_path),
             recipe=Config(),
         )
-    assert all(torch.equal(before[name], p) for name, p in task.named_parameters())
+    assert [name for name, tensor in task.state_dict().items() if not torch.equal(before[name], tensor)] == []
+
+
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(tmp_path):
+    config = _loop(steps=4, validate_every=2)
+    fabric = build_fabric(config)
+    task = ReconstructionTask(build_model(tiny_config("audio")), {"mse": 1.0, "commitment": 0.25})
+    mse, seen = task.reconstruction_losses["mse"], []
+
+    def broken_at_first(reconstruction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        if not task.training:
+            seen.append(1)
+        return mse(reconstruction, target, mask) * (math.nan if len(seen) == 1 and not task.training else 1)
+
+    task.reconstruction_losses["mse"] = broken_at_first
+    progress = train(
+        task,
+        fabric=fabric,
+        data=Noise(SHAPES["audio"]),
+        validation=[Noise(SHAPES["audio"]).batch(1000)],
+        config=config,
+        run=RunFolder(tmp_path),
+        recipe=Config(),
+    )
+    assert progress.best_step == 4
+
+
+def test_a_compiled_run_takes_the_steps_of_a_plain_one(tmp_path, monkeypatch):
+    """Traced but not translated, so that no compiler is needed; k-means must stay out of the graph."""
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    compiled = read_metrics(_fit("audio", tmp_path / "compiled", steps=3, compile=True))
+    plain = read_metrics(_fit("audio", tmp_path / "plain", steps=3))
+    for one, other in zip(compiled, plain, strict=True):
+        assert {**one, "split": 0} == pytest.approx({**other, "split": 0}, rel=1e-4)  # sums in another order
+
+
+def test_a_half_written_last_line_of_metrics_is_dropped(tmp_path):
+    run = _fit("audio", tmp_path / "run", steps=2)
+    whole = read_metrics(run)
+    with open(run.logs / "metrics.jsonl", "a") as file:
+        file.write('{"step": 3, "spl')
+    assert read_metrics(run) == whole
+    assert read_metrics(_fit("audio", tmp_path / "run", steps=3, resume=True))[-1]["step"] == 3
 
 
 def test_a_time_limit_stops_cleanly_and_resume_goes_on(tmp_path):

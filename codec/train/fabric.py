@@ -1,0 +1,49 @@
+"""Where a run computes: devices, precision, processes, and the random state of a step."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+
+from codec.core.device import resolve_device
+from codec.core.precision import resolve_precision
+from codec.train.config import LoopConfig
+
+
+def build_fabric(config: LoopConfig) -> Fabric:
+    """Devices, precision and, under torchrun, the process group. Call before anything is built.
+
+    Products of matrices stay float32 on GPUs: the network has none outside autocast, and a lookup in TF32 would miss.
+    """
+    device = resolve_device(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    precision = {"bf16": "bf16-mixed", "fp32": "32-true"}[resolve_precision(config.precision, device)]
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched else _devices(device),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")) if launched else 1,
+        strategy=DDPStrategy(broadcast_buffers=False) if launched else "auto",
+        precision=precision,  # pyright: ignore[reportArgumentType]
+    )
+    fabric.launch()
+    seed_everything(config.seed, 0)
+    return fabric
+
+
+def seed_everything(seed: int, step: int, *, rank: int = 0) -> None:
+    """Seed torch's random state on every device for one step of a run; weights are drawn alike on all ranks.
+
+    The numbers are hashed together: torch's CPU generator looks at the lowest 32 bits only.
+    """
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def _devices(device: torch.device) -> int | list[int]:
+    """One, and the very one that was asked for."""
+    return 1 if device.index is None or device.type == "cpu" else [device.index]
