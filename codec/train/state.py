@@ -6,7 +6,7 @@ file's header. Random states are not saved: everything random at step n is seede
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,7 @@ def load_state(path: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer,
         UserError: the file is damaged, or was saved by another configuration.
     """
     tensors, header = read_tensors(path)
-    if _KEY not in header:
-        raise UserError(f"{path} is not a training state")
+    meta = _checked_meta(path, header)
     groups: dict[str, dict[str, Tensor]] = {"task": {}, "average": {}, "optimizer": {}}
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
@@ -61,9 +60,22 @@ def load_state(path: Path, *, task: nn.Module, optimizer: torch.optim.Optimizer,
     _check_same_model(path, task, groups["task"])
     task.load_state_dict(groups["task"])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(groups["optimizer"])})
-    meta: dict[str, Any] = dict(header[_KEY])
     average.load(groups["average"], meta.pop("average_updates"))
     return Progress(**meta)
+
+
+def _checked_meta(path: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `Progress` and the number of updates of the average, all of them and nothing else."""
+    if _KEY not in header:
+        raise UserError(f"{path} is not a training state")
+    meta, wanted = header[_KEY], {field.name for field in fields(Progress)} | {"average_updates"}
+    if not isinstance(meta, dict) or meta.keys() != wanted:
+        found = ", ".join(sorted(meta)) if isinstance(meta, dict) else type(meta).__name__
+        raise UserError(
+            f"{path} is no training state of this version: its header has {found or 'nothing'}, "
+            f"wanted {', '.join(sorted(wanted))}: start a new run folder"
+        )
+    return dict(meta)
 
 
 def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

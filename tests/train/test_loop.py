@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.checkpoint import load_model
+from codec.checkpoint.store import read_tensors, write_tensors
 from codec.core.config import Config
 from codec.core.errors import UserError
 from codec.models import build_model
@@ -196,6 +197,15 @@ def test_resuming_another_configuration_is_refused(tmp_path):
     _fit("audio", tmp_path / "run", steps=2)
     with pytest.raises(UserError, match="another configuration"):
         _fit("image", tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("left", [{}, {"step": 2, "best_loss": None, "best_step": None}, "text"])
+def test_a_training_state_without_all_its_facts_is_a_users_error(left, tmp_path):
+    run = _fit("audio", tmp_path / "run", steps=2, validation=False)
+    tensors, header = read_tensors(run.last)
+    write_tensors(run.last, tensors, header=dict.fromkeys(header, left))
+    with pytest.raises(UserError, match="wanted average_updates, best_loss, best_step, step"):
+        _fit("audio", tmp_path / "run", resume=True)
 
 
 def test_the_average_is_the_textbook_recursion_and_leaves_weights_alone():
