@@ -4,11 +4,13 @@ from codec.nn.activation import Snake, build_activation
 from codec.nn.backbone import Backbone, Stage, build_decoder, build_encoder
 from codec.nn.chain import Chain, input_span
 from codec.nn.conv import Conv, UpsamplingConv
+from codec.nn.norm import ChannelNorm
 from codec.nn.residual import ResidualUnit
 
 __all__ = [
     "Backbone",
     "Chain",
+    "ChannelNorm",
     "Conv",
     "ResidualUnit",
     "Snake",

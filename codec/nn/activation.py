@@ -29,9 +29,6 @@ class Snake(nn.Module):
             return (x + torch.sin(a * x).square() / (a + 1e-9)).to(signal.dtype)
 
 
-POINTWISE = (Snake, nn.ReLU, nn.ELU, nn.Identity)
-
-
 def build_activation(name: ActivationName, width: int) -> nn.Module:
     """The nonlinearity called `name` for `width` channels."""
     builders = {"relu": nn.ReLU, "elu": nn.ELU, "snake": lambda: Snake(width)}

@@ -11,6 +11,7 @@ from codec.core.config import Config
 from codec.nn.activation import ActivationName, build_activation
 from codec.nn.chain import Chain
 from codec.nn.conv import Conv, UpsamplingConv
+from codec.nn.norm import ChannelNorm
 from codec.nn.residual import ResidualUnit
 
 
@@ -30,6 +31,7 @@ class Backbone(Config):
         kernel: width of the residual units' dilated convolutions.
         hidden: channels inside residual units as a share of the stage's width.
         causal: no output depends on later input than its own stride.
+        normalise_latents: pass latents through `ChannelNorm`; for encoders of sound, whose loudness varies widely.
     """
 
     stages: tuple[Stage, ...] = Field(min_length=1)
@@ -37,6 +39,7 @@ class Backbone(Config):
     hidden: float = Field(default=1.0, gt=0)
     activation: ActivationName = "relu"
     causal: bool = False
+    normalise_latents: bool = False
 
     @property
     def downsample_factor(self) -> int:
@@ -53,7 +56,8 @@ def build_encoder(config: Backbone, *, channels: int, latent_dim: int, ndim: int
         layers += _units(config, stage, ndim)
         layers.append(build_activation(config.activation, stage.width))
         width = stage.width
-    return Chain(*layers, Conv(width, latent_dim, 3, ndim=ndim, causal=config.causal))
+    layers.append(Conv(width, latent_dim, 3, ndim=ndim, causal=config.causal))
+    return Chain(*layers, *([ChannelNorm()] if config.normalise_latents else []))
 
 
 def build_decoder(config: Backbone, *, channels: int, latent_dim: int, ndim: int) -> Chain:

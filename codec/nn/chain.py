@@ -5,7 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from codec.core.overlap import Span
-from codec.nn.activation import POINTWISE
+from codec.nn.activation import Snake
+from codec.nn.norm import ChannelNorm
+
+POINTWISE = (ChannelNorm, Snake, nn.ReLU, nn.ELU, nn.Identity)
 
 
 class Chain(nn.Sequential):

@@ -10,6 +10,7 @@ from codec.core.overlap import Span
 from codec.nn import (
     Backbone,
     Chain,
+    ChannelNorm,
     Conv,
     ResidualUnit,
     Stage,
@@ -36,6 +37,7 @@ def layers(draw, ndim: int = 1):
                 UpsamplingConv(2, 2, kernel + stride - 1, ndim=ndim, stride=stride, causal=causal),
                 ResidualUnit(2, ndim=ndim, kernel=3, dilation=dilation, causal=causal, activation="elu"),
                 nn.ELU(),
+                ChannelNorm(),
             ]
         )
     )
@@ -103,3 +105,14 @@ def test_kernels_that_leave_gaps_are_refused():
         Conv(1, 1, 1, ndim=1, stride=2)
     with pytest.raises(ValueError, match="widen"):
         UpsamplingConv(1, 1, 2, ndim=1, stride=3)
+
+
+def test_normalised_latents_are_alike_for_loud_and_quiet_sound():
+    loud = torch.randn(1, 8, 50)
+    norm = ChannelNorm()
+    torch.testing.assert_close(norm(100 * loud).square().mean(1), torch.ones(1, 50), rtol=1e-4, atol=0)  # floor / 100^2
+    torch.testing.assert_close(norm(100 * loud), norm(10 * loud), rtol=1e-2, atol=1e-2)  # floor / 10^2
+    assert float(norm(1e-3 * loud).abs().max()) < 0.1
+    config = Backbone(stages=(Stage(stride=2, width=4),), normalise_latents=True)
+    encoder = build_encoder(config, channels=1, latent_dim=6, ndim=1)
+    assert float(encoder(1e4 * torch.randn(1, 1, 64)).detach().square().mean(1).max()) <= 1.0 + 1e-5
