@@ -104,8 +104,7 @@ class Decoder:
         try:
             return unpack_alpha(read_chunk(self.file, self.contents, index), height, width)
         except (ValueError, TruncatedFileError) as error:
-            where = "the plane of transparency"
-            self._lost(index, Damage(0, str(error), where, (0, 0), (height, width), (0, 0), (height, width)), error)
+            self._lost(index, error)
             return np.full((height, width), 255, dtype=np.uint8)
 
     def _load(self, index: int) -> Codes:
@@ -115,12 +114,11 @@ class Decoder:
             data = read_chunk(self.file, self.contents, index)
             return self._coder.decode(data, self.contents.chunks[index].packed, shapes)
         except ValueError as error:
-            start, stop = edges(header, header.target(index))
-            damage = Damage(index + 1, str(error), header.where(index), start, stop, start, stop)
-            self._lost(index, damage, error)
+            self._lost(index, error)
             return self._coder.likeliest(shapes)
 
-    def _lost(self, index: int, damage: Damage, error: Exception) -> None:
+    def _lost(self, index: int, error: Exception) -> None:
+        damage = damage_at(self.contents.header, index, error)
         if not self.skip_damaged:
             kind = TruncatedFileError if isinstance(error, TruncatedFileError) else DamagedChunkError
             verdict = "missing" if kind is TruncatedFileError else "damaged"
@@ -134,7 +132,7 @@ class Decoder:
         header = self.contents.header
         for index in set(touched) & self.damage.keys() - {chunk.index}:
             damage = self.damage[index]
-            start, stop = edges(header, _reach(header, index, chunk))
+            start, stop = _edges(header, _reach(header, index, chunk))
             self.damage[index] = replace(
                 damage,
                 affected_start=tuple(map(min, damage.affected_start, start)),
@@ -156,7 +154,15 @@ def _reach(header: Header, lost: int, chunk: Chunk) -> tuple[slice, ...]:
     return tuple(reach)
 
 
-def edges(header: Header, part: tuple[slice, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def damage_at(header: Header, index: int, error: Exception) -> Damage:
+    """What is lost with chunk `index`, or with the plane of transparency that follows the last, because of `error`."""
+    has_codes = index < header.num_chunks
+    part = header.target(index) if has_codes else tuple(slice(0, extent) for extent in header.size)
+    start, stop = _edges(header, part)
+    return Damage(index + 1 if has_codes else 0, str(error), header.where(index), start, stop, start, stop)
+
+
+def _edges(header: Header, part: tuple[slice, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Start and stop of `part` of the signal per axis, in seconds or pixels."""
     starts, stops = tuple(edge.start for edge in part), tuple(edge.stop for edge in part)
     if not isinstance(header.media, AudioHeader):

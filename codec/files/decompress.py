@@ -85,10 +85,9 @@ def _check_whole(file: BinaryIO, name: str, contents: Contents) -> None:
         for index, (offset, stored) in enumerate(zip(contents.offsets, contents.chunks, strict=True))
         if offset + stored.length + 4 > num_bytes
     )
-    header = contents.header
-    where = header.where(first) if first < header.num_chunks else "the plane of transparency"
     raise TruncatedFileError(
-        f"{name} is cut short: it has {num_bytes} of {contents.total_bytes} bytes and ends in {where}; "
+        f"{name} is cut short: it has {num_bytes} of {contents.total_bytes} bytes and ends in "
+        f"{contents.header.where(first)}; "
         "--skip-damaged recovers what is there"
     )
 

@@ -148,7 +148,9 @@ class Header:
         )
 
     def where(self, index: int) -> str:
-        """Chunk `index` in words: which one, and the seconds or pixels it covers."""
+        """Chunk `index` in words: which one, and the seconds or pixels it covers; after the last comes transparency."""
+        if index == self.num_chunks:
+            return "the plane of transparency"
         target = self.target(index)
         if isinstance(self.media, AudioHeader):
             start, stop = (edge / self.media.model_rate for edge in (target[0].start, target[0].stop))

@@ -6,10 +6,10 @@ import os
 from dataclasses import asdict
 
 from codec.files.container import VERSION, read_chunk, read_header
-from codec.files.decoder import edges
+from codec.files.decoder import damage_at
 from codec.files.errors import TruncatedFileError
 from codec.files.header import AudioHeader, PictureHeader
-from codec.files.report import Damage, FileInfo, media_fields
+from codec.files.report import FileInfo, media_fields
 from codec.files.streams import Place, open_input, shown
 
 
@@ -31,11 +31,7 @@ def read_info(source: Place) -> FileInfo:
             try:
                 read_chunk(file, contents, index)
             except (ValueError, TruncatedFileError) as error:
-                if index < header.num_chunks:
-                    start, stop = edges(header, header.target(index))
-                    damage.append(Damage(index + 1, str(error), header.where(index), start, stop, start, stop))
-                else:
-                    damage.append(Damage(0, str(error), "the plane of transparency"))
+                damage.append(damage_at(header, index, error))
     return FileInfo(
         source=shown(source),
         version=VERSION,

@@ -155,7 +155,8 @@ def test_damaged_transparency_becomes_opaque_and_is_reported(photo: bytes, image
     whole, _ = decoded(photo, image_model)
     picture, (damage,) = decoded(broken, image_model, skip_damaged=True)
     assert torch.equal(picture[:3], whole[:3])
-    assert damage.chunk == 0
+    assert (damage.chunk, damage.start, damage.stop) == (0, (0, 0), (120, 150))
+    assert read_info(io.BytesIO(broken)).damage == (damage,)
 
 
 def test_info_lists_damage_instead_of_raising(song: bytes) -> None:
