@@ -3,10 +3,12 @@
 from codec.metrics.alignment import Alignment, align
 from codec.metrics.image import ms_ssim, psnr, score_image, ssim
 from codec.metrics.perceptual import pesq, stoi, visqol
-from codec.metrics.score import Score, mean_score
+from codec.metrics.score import SCORE_TITLES, SCORE_UNITS, Score, mean_score
 from codec.metrics.waveform import mel_distance, score_audio, si_sdr
 
 __all__ = [
+    "SCORE_TITLES",
+    "SCORE_UNITS",
     "Alignment",
     "Score",
     "align",

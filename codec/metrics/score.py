@@ -6,6 +6,18 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SCORE_TITLES = {
+    "pesq": "PESQ",
+    "stoi": "STOI",
+    "visqol": "ViSQOL",
+    "si_sdr": "SI-SDR",
+    "mel_distance": "mel",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+}
+SCORE_UNITS = {"si_sdr": "dB", "mel_distance": "dB", "psnr": "dB"}
+
 
 @dataclass(frozen=True)
 class Score:
@@ -23,6 +35,11 @@ class Score:
     def finite(self) -> float | None:
         """The value when JSON can carry it, else None."""
         return self.value if self.value is not None and math.isfinite(self.value) else None
+
+    @property
+    def perfect(self) -> bool:
+        """Whether nothing was lost, so that a figure in dB has no bound."""
+        return self.value == math.inf
 
 
 def mean_score(scores: Iterable[Score]) -> Score:

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from codec.eval.codes import CodeCounter
 from codec.eval.items import Item
-from codec.metrics import Score
+from codec.metrics import SCORE_TITLES, SCORE_UNITS, Score
 from codec.models.vqvae import CodeGrid
 
-AUDIO_SCORES = {"pesq": "PESQ", "stoi": "STOI", "visqol": "ViSQOL"}
-IMAGE_SCORES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
+_AUDIO_SCORES = ("pesq", "stoi", "visqol")
+_IMAGE_SCORES = ("psnr", "ms_ssim")
 _DIGITS = {"pesq": 2, "stoi": 3, "visqol": 2, "psnr": 2, "ms_ssim": 3}
-_UNITS = {"psnr": " dB"}
 NOTHING = "\u2013"  # an empty cell
 TIMES = "\u00d7"
 
@@ -77,15 +76,14 @@ class Row:
 
 def headings(is_audio: bool) -> list[str]:
     """Titles of the cells of a `Row`."""
-    if is_audio:
-        return ["bytes", "kbit/s", "smaller", *AUDIO_SCORES.values(), "encode", "decode"]
-    return ["bytes", "bit/pixel", "smaller", *IMAGE_SCORES.values(), "encode", "decode"]
+    titles = (SCORE_TITLES[name] for name in _shown_scores(is_audio))
+    return ["bytes", "kbit/s" if is_audio else "bit/pixel", "smaller", *titles, "encode", "decode"]
 
 
 def rows(exhibit: Exhibit) -> list[Row]:
     """The uncompressed original, the model, the rivals."""
     ours = exhibit.ours
-    scores = AUDIO_SCORES if exhibit.is_audio else IMAGE_SCORES
+    scores = _shown_scores(exhibit.is_audio)
     raw_rate = 8 * exhibit.raw_bytes / ours.extent
     raw_kind = f"16-bit PCM at {ours.sample_rate / 1000:g} kHz" if ours.sample_rate else "24 bits per pixel"
     raw = [f"{exhibit.raw_bytes:,}", rate_text(raw_rate, exhibit.is_audio), f"1{TIMES}"]
@@ -108,18 +106,25 @@ def score_text(name: str, score: Score) -> str:
     """A score with its usual number of digits, without its unit."""
     if score.value is None:
         return NOTHING
-    return "perfect" if score.finite is None else f"{score.value:.{_DIGITS[name]}f}"
+    return "perfect" if score.perfect else f"{score.value:.{_DIGITS[name]}f}"
 
 
 def score_line(item: Item) -> str:
     """Rate and scores of an item in one line."""
-    scores = AUDIO_SCORES if item.is_audio else IMAGE_SCORES
     unit = "kbit/s" if item.is_audio else "bit/pixel"
     parts = [f"{rate_text(item.rate, item.is_audio)} {unit}"]
-    for name, title in scores.items():
+    for name in _shown_scores(item.is_audio):
         if item.scores[name].value is not None:
-            parts.append(f"{title} {score_text(name, item.scores[name])}{_UNITS.get(name, '')}")
+            parts.append(f"{SCORE_TITLES[name]} {score_text(name, item.scores[name])}{_unit(name)}")
     return " · ".join(parts)
+
+
+def _shown_scores(is_audio: bool) -> tuple[str, ...]:
+    return _AUDIO_SCORES if is_audio else _IMAGE_SCORES
+
+
+def _unit(name: str) -> str:
+    return f" {SCORE_UNITS[name]}" if name in SCORE_UNITS else ""
 
 
 def rate_text(rate: float, is_audio: bool) -> str:
@@ -158,7 +163,7 @@ def verdict(exhibit: Exhibit) -> str:
 
 def _comparison(exhibit: Exhibit) -> list[str]:
     """How the score that counts compares with that of the best rival, and how many bytes that rival takes."""
-    name, title = ("pesq", "PESQ") if exhibit.is_audio else ("psnr", "PSNR")
+    name = "pesq" if exhibit.is_audio else "psnr"
     scored = [item for item in exhibit.rivals if item.scores[name].finite is not None]
     mine = exhibit.ours.scores[name]
     if not scored or mine.finite is None:
@@ -166,9 +171,9 @@ def _comparison(exhibit: Exhibit) -> list[str]:
     best = max(scored, key=lambda item: item.scores[name].finite or 0.0)
     times = best.num_bytes / exhibit.ours.num_bytes
     size = "about as many bytes" if 0.9 <= times <= 1.1 else f"{times:.1f} times the bytes"
-    unit = _UNITS.get(name, "")
+    unit = _unit(name)
     return [
-        f"{title} {score_text(name, mine)}{unit}; the best rival here, {best.codec}, "
+        f"{SCORE_TITLES[name]} {score_text(name, mine)}{unit}; the best rival here, {best.codec}, "
         f"reaches {score_text(name, best.scores[name])}{unit} with {size}."
     ]
 
@@ -191,10 +196,9 @@ def usage_text(exhibit: Exhibit) -> str:
 
 def missing_notes(exhibit: Exhibit) -> list[str]:
     """Why scores are absent, or what to know about them, each said once."""
-    titles = AUDIO_SCORES if exhibit.is_audio else IMAGE_SCORES
     notes: dict[str, None] = {}
     for item in exhibit.items:
-        for name, title in titles.items():
+        for name in _shown_scores(exhibit.is_audio):
             if note := item.scores[name].note:
-                notes[f"{title}: {note}."] = None
+                notes[f"{SCORE_TITLES[name]}: {note}."] = None
     return list(notes)
