@@ -12,7 +12,7 @@ from torch import Tensor
 from codec.data.audio import read_audio
 from codec.data.image import read_image
 from codec.eval.codes import stored_codes
-from codec.eval.rivals import RivalResult, image_rivals, speech_rivals
+from codec.eval.rivals import RivalFailure, RivalResult, image_rivals, speech_rivals
 from codec.files import decode_file, encode_file
 from codec.metrics import Score, score_audio, score_image
 from codec.models.media import AudioMedia
@@ -141,13 +141,13 @@ def _score(reference: Tensor, estimate: Tensor, rate: int | None) -> dict[str, S
     return score_audio(reference, estimate, sample_rate=rate)
 
 
-def rival_items(item: Item, folder: Path) -> list[Item]:
+def rival_items(item: Item, folder: Path) -> list[Item | RivalFailure]:
     """The same signal through the classical codecs of this machine, at the size nearest to `item`'s."""
     if item.sample_rate is not None:
         results = speech_rivals(item.reference, item.sample_rate, folder, bitrate_bps=item.rate)
     else:
         results = image_rivals(item.reference, folder, num_bytes=item.num_bytes)
-    return [as_item(result, item) for result in results]
+    return [result if isinstance(result, RivalFailure) else as_item(result, item) for result in results]
 
 
 def as_item(result: RivalResult, original: Item) -> Item:

@@ -16,6 +16,9 @@ from codec.eval.codes import CodeCounter
 from codec.eval.interval import mean_interval
 from codec.eval.items import Item, code_item, rival_items, warm_up
 from codec.eval.machine import machine_facts
+from codec.eval.rivals import RivalFailure
+from codec.files.compress import active_levels
+from codec.metrics import Score
 from codec.models.vqvae import VQVAE
 
 
@@ -43,13 +46,16 @@ def evaluate(
 
     Returns:
         A dict that JSON can carry: `model`, `fingerprint`, `machine`, `items` (one row each), `summary` (of
-        the model), `codebooks` (usage and perplexity over all items), `rivals` (a summary each) and `failed`.
+        the model), `codebooks` (usage and perplexity over all items), `rivals` (a summary each) and `failed` (items
+        that the model, or one of the rivals, could not code, with the reason).
         Rates come from bytes on disk over the whole corpus: total bits / total seconds (`bitrate_bps`) or
-        total bits / total pixels (`bits_per_pixel`). Scores carry 95 % bootstrap intervals.
+        total bits / total pixels (`bits_per_pixel`). Scores carry 95 % bootstrap intervals, and beside the mean, which
+        takes finite scores only, how many items were `perfect` (an infinite PSNR, say).
 
     Raises:
-        UserError: the manifest has nothing for this model, or no item could be coded.
+        UserError: the manifest has nothing for this model, which may have fewer codebooks, or no item could be coded.
     """
+    active_levels(model, num_active)  # told once, not for every item
     if device is not None:
         model = model.to(device)
     entries = _choose(manifest, split, limit, model)
@@ -62,12 +68,15 @@ def evaluate(
             try:
                 item = code_item(entry.path, model, Path(folder), num_active=num_active)
             except UserError as error:
-                failed.append({"path": str(entry.path), "reason": str(error)})
+                failed.append({"path": str(entry.path), "codec": model.name, "reason": str(error)})
             else:
                 counter.add(item.codes)
                 ours.add(item)
                 rows.append(_row(item))
                 for rival in rival_items(item, Path(folder)) if rivals else ():
+                    if isinstance(rival, RivalFailure):
+                        failed.append({"path": str(entry.path), "codec": rival.name, "reason": rival.reason})
+                        continue
                     theirs.setdefault(rival.codec, _Tally()).add(rival)
                     rows.append(_row(rival))
         if progress is not None:
@@ -119,9 +128,7 @@ def _row(item: Item) -> dict[str, Any]:
         }
     )
     notes = {name: score.note for name, score in item.scores.items() if score.note}
-    notes |= {
-        name: "perfect" for name, score in item.scores.items() if score.value is not None and score.finite is None
-    }
+    notes |= {name: "perfect" for name, score in item.scores.items() if score.perfect}
     return {
         "path": str(item.path),
         "codec": item.codec,
@@ -143,7 +150,7 @@ class _Tally:
         self._audio = True
         self._bytes = 0
         self._extent = self._encode_s = self._decode_s = 0.0
-        self._scores: dict[str, list[float | None]] = {}
+        self._scores: dict[str, list[Score]] = {}
 
     def add(self, item: Item) -> None:
         self.count += 1
@@ -153,13 +160,12 @@ class _Tally:
         self._encode_s += item.encode_s
         self._decode_s += item.decode_s
         for name, score in item.scores.items():
-            self._scores.setdefault(name, []).append(score.finite)
+            self._scores.setdefault(name, []).append(score)
 
     def summary(self) -> dict[str, Any]:
         """Totals, rate over the whole corpus, speed, and the mean of every score with its interval."""
         work = self._extent if self._audio else self._extent / 1e6
         unit = "times_real_time" if self._audio else "megapixels_per_s"
-        intervals = {name: mean_interval(values) for name, values in self._scores.items()}
         return {
             "items": self.count,
             "bytes": self._bytes,
@@ -167,5 +173,13 @@ class _Tally:
             "bitrate_bps" if self._audio else "bits_per_pixel": 8 * self._bytes / self._extent,
             f"encode_{unit}": work / max(self._encode_s, 1e-9),
             f"decode_{unit}": work / max(self._decode_s, 1e-9),
-            "scores": {name: asdict(found) if found else None for name, found in intervals.items()},
+            "scores": {name: _mean(scores) for name, scores in self._scores.items()},
         }
+
+
+def _mean(scores: list[Score]) -> dict[str, Any] | None:
+    """Mean and interval of the finite scores, and the number of perfect ones; None if there are neither."""
+    interval, perfect = mean_interval(score.finite for score in scores), sum(score.perfect for score in scores)
+    if interval is None:
+        return {"mean": None, "low": None, "high": None, "count": 0, "perfect": perfect} if perfect else None
+    return {**asdict(interval), "perfect": perfect}

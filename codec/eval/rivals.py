@@ -1,7 +1,7 @@
 """Classical codecs on the same signals: Opus and Codec2 for speech, JPEG, WebP and AVIF for pictures.
 
 Every rival writes a real file, whose bytes count, and decodes that file again. A rival whose encoder is not
-on this machine is left out.
+on this machine is left out; one that is here and fails is a `RivalFailure`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -21,6 +22,7 @@ import torch
 from PIL import Image, features
 from torch import Tensor
 
+from codec.core.errors import UserError
 from codec.data.audio import read_audio, write_audio
 from codec.data.image import read_image, write_image
 
@@ -36,6 +38,11 @@ _CODEC2_MODES = {
 }
 _CODEC2_RATE = 8000
 _CODEC2_FRAME = 320  # samples; the longest frame of any mode
+_PICTURE_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "jpg": ("JPEG", {"optimize": True}),
+    "webp": ("WebP", {"method": 4}),
+    "avif": ("AVIF", {"speed": 6}),
+}
 _TIMEOUT_S = 600
 _SEARCH_PIXELS = 1_000_000
 
@@ -64,7 +71,17 @@ class RivalResult:
     note: str = ""
 
 
-def speech_rivals(signal: Tensor, sample_rate: int, folder: Path, *, bitrate_bps: float) -> list[RivalResult]:
+@dataclass(frozen=True)
+class RivalFailure:
+    """A rival that is here and could not code the signal, and why."""
+
+    name: str
+    reason: str
+
+
+def speech_rivals(
+    signal: Tensor, sample_rate: int, folder: Path, *, bitrate_bps: float
+) -> list[RivalResult | RivalFailure]:
     """Opus and Codec2, each at the legal bitrate nearest to `bitrate_bps`, where present.
 
     Args:
@@ -75,15 +92,15 @@ def speech_rivals(signal: Tensor, sample_rate: int, folder: Path, *, bitrate_bps
     least, most = (len(signal) * bound for bound in _OPUS_BPS)
     opus_bps = min(most, max(least, round(bitrate_bps / 1000) * 1000))
     if has_opus_tools():
-        results.append(opus(signal, sample_rate, folder, bitrate_bps=opus_bps))
+        results.append(_attempt("Opus", lambda: opus(signal, sample_rate, folder, bitrate_bps=opus_bps)))
     elif has_library_opus(sample_rate):
-        results.append(library_opus(signal, sample_rate, folder, bitrate_bps=opus_bps))
+        results.append(_attempt("Opus", lambda: library_opus(signal, sample_rate, folder, bitrate_bps=opus_bps)))
     else:
-        results.append(library_mp3(signal, sample_rate, folder))
+        results.append(_attempt("MP3", lambda: library_mp3(signal, sample_rate, folder)))
     if has_codec2():
         per_channel = bitrate_bps / len(signal)
         mode = min(_CODEC2_MODES, key=lambda mode: abs(_CODEC2_MODES[mode] - per_channel))
-        results.append(codec2(signal, sample_rate, folder, mode=mode))
+        results.append(_attempt("Codec2", lambda: codec2(signal, sample_rate, folder, mode=mode)))
     return results
 
 
@@ -152,14 +169,17 @@ def codec2(signal: Tensor, sample_rate: int, folder: Path, *, mode: str) -> Riva
     return RivalResult("Codec2", f"mode {mode}", coded, num_bytes, result, encode_s, decode_s, "8 kHz, parametric")
 
 
-def image_rivals(signal: Tensor, folder: Path, *, num_bytes: int) -> list[RivalResult]:
+def image_rivals(signal: Tensor, folder: Path, *, num_bytes: int) -> list[RivalResult | RivalFailure]:
     """JPEG, WebP and AVIF where Pillow has them, each at the quality whose file is nearest to `num_bytes`.
 
     Args:
         signal: `[3, height, width]` in [-1, 1].
     """
-    formats = [name for name in ("jpg", "webp", "avif") if features.check(name)]
-    return [image_rival(name, signal, folder, num_bytes=num_bytes) for name in formats]
+    return [
+        _attempt(title, lambda name=name: image_rival(name, signal, folder, num_bytes=num_bytes))
+        for name, (title, _) in _PICTURE_FORMATS.items()
+        if features.check(name)
+    ]
 
 
 def image_rival(name: str, signal: Tensor, folder: Path, *, num_bytes: int) -> RivalResult:
@@ -170,11 +190,7 @@ def image_rival(name: str, signal: Tensor, folder: Path, *, num_bytes: int) -> R
     write_image(original := folder / "rival-in.png", signal)
     with Image.open(original) as opened:
         picture = opened.convert("RGB")
-    title, options = {
-        "jpg": ("JPEG", {"optimize": True}),
-        "webp": ("WebP", {"method": 4}),
-        "avif": ("AVIF", {"speed": 6}),
-    }[name]
+    title, options = _PICTURE_FORMATS[name]
 
     def compress(image: Image.Image, quality: int) -> bytes:
         image.save(buffer := io.BytesIO(), title.upper(), quality=quality, **options)
@@ -193,6 +209,14 @@ def image_rival(name: str, signal: Tensor, folder: Path, *, num_bytes: int) -> R
     decode_s = time.perf_counter() - start
     note = "as small as it gets" if quality == 1 and len(content) > 1.05 * num_bytes else ""
     return RivalResult(title, f"quality {quality}", coded, len(content), decoded, encode_s, decode_s, note)
+
+
+def _attempt(name: str, run: Callable[[], RivalResult]) -> RivalResult | RivalFailure:
+    """What `run` gives; a codec that breaks down is not to take the whole evaluation with it."""
+    try:
+        return run()
+    except (UserError, OSError, RuntimeError, subprocess.SubprocessError) as error:  # Libsndfile's is a RuntimeError
+        return RivalFailure(name, " ".join(str(error).split()))
 
 
 def _bands(picture: Image.Image) -> Image.Image:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich.table import Table
 
-SCORE_TITLES = {
-    "pesq": "PESQ",
-    "stoi": "STOI",
-    "visqol": "ViSQOL",
-    "si_sdr": "SI-SDR dB",
-    "mel_distance": "mel dB",
-    "psnr": "PSNR dB",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-}
+from codec.metrics import SCORE_TITLES, SCORE_UNITS
 
 
 def evaluation_table(report: dict[str, Any]) -> Table:
@@ -24,7 +16,7 @@ def evaluation_table(report: dict[str, Any]) -> Table:
     names = [name for name, found in report["summary"]["scores"].items() if found]
     table = Table(title=f"{report['model']} on {report['summary']['items']} items", title_justify="left")
     table.add_column("codec")
-    for title in ("kbit/s" if audio else "bit/px", *(SCORE_TITLES[name] for name in names)):
+    for title in ("kbit/s" if audio else "bit/px", *(_title(name) for name in names)):
         table.add_column(title, justify="right")
     unit = "x real time" if audio else "Mpx/s"
     table.add_column(f"encode {unit}", justify="right")
@@ -37,12 +29,23 @@ def evaluation_table(report: dict[str, Any]) -> Table:
     used = [
         f"{book['usage']:.0%} ({book['perplexity']:.0f} of {book['codebook_size']})" for book in report["codebooks"]
     ]
-    table.caption = "codebook usage (perplexity): " + ", ".join(used)
+    failed = Counter(failure["codec"] for failure in report["failed"])
+    failures = [f"{codec} failed on {count} item{'s' * (count > 1)}" for codec, count in failed.items()]
+    table.caption = "; ".join(["codebook usage (perplexity): " + ", ".join(used), *failures])
     return table
 
 
+def _title(name: str) -> str:
+    return f"{SCORE_TITLES[name]} {SCORE_UNITS.get(name, '')}".rstrip()
+
+
 def _with_interval(found: dict[str, float] | None) -> str:
+    """The mean of what is finite, and beside it how many items were perfect."""
     if not found:
         return "-"
+    perfect = f"{found['perfect']} perfect" if found["perfect"] else ""
+    if not found["count"]:
+        return perfect
     digits = 3 if abs(found["mean"]) < 1.5 else 2
-    return f"{found['mean']:.{digits}f} ±{(found['high'] - found['low']) / 2:.{digits}f}"
+    mean = f"{found['mean']:.{digits}f} ±{(found['high'] - found['low']) / 2:.{digits}f}"
+    return f"{mean}, {perfect}" if perfect else mean

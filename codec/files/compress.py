@@ -47,7 +47,7 @@ def encode_file(
     started = time.perf_counter()
     refuse_overwriting(source, target)
     model = load_model(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
-    levels = _active_levels(model, num_active)
+    levels = active_levels(model, num_active)
     with (
         open_input(source) as file,
         open_source(file, shown(source), model.media, mono=mono) as signal,
@@ -77,7 +77,12 @@ def encode_file(
     )
 
 
-def _active_levels(model: VQVAE, num_active: int | None) -> tuple[LevelHeader, ...]:
+def active_levels(model: VQVAE, num_active: int | None) -> tuple[LevelHeader, ...]:
+    """The model's levels with their first `num_active` codebooks, or all.
+
+    Raises:
+        UserError: no level has so many.
+    """
     most = max(level.num_codebooks for level in model.levels)
     if num_active is not None and not 1 <= num_active <= most:
         raise UserError(f"{num_active} codebooks were asked for; {model.name} has 1 to {most}")

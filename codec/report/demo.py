@@ -19,6 +19,7 @@ from codec.data.image import read_image
 from codec.data.manifest import kind_of
 from codec.eval.items import Item, code_item, rival_items, warm_up
 from codec.eval.machine import machine_facts
+from codec.eval.rivals import RivalFailure
 from codec.models.vqvae import VQVAE
 from codec.report.figures import Exhibit
 from codec.report.page import write_page
@@ -111,12 +112,14 @@ def _exhibit(sample: Sample, model: VQVAE, folder: Path, num_active: int | None)
     if sample.kind == "audio":
         source, original, rate = _excerpt(sample, folder, notes)
     ours = code_item(source, model, folder, num_active=num_active)
+    outcomes = rival_items(ours, folder)
+    notes += [f"{rival.name} failed: {rival.reason}." for rival in outcomes if isinstance(rival, RivalFailure)]
     return Exhibit(
         title=sample.title,
         original=ours.reference if original is None else original,
         original_rate=rate,
         ours=ours,
-        rivals=rival_items(ours, folder),
+        rivals=[rival for rival in outcomes if isinstance(rival, Item)],
         levels=model.levels,
         credit=sample.credit,
         notes=notes,

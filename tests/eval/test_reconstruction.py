@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,10 @@ import torch
 
 from codec.core.errors import UserError
 from codec.data.audio import write_audio
-from codec.eval import code_item, evaluate, evaluation_table
+from codec.eval import RivalFailure, code_item, evaluate, evaluation_table, items, reconstruction
 from codec.eval.codes import CodeCounter, stored_codes
 from codec.files import encode_file
+from codec.metrics import Score
 from codec.models.tiny import tiny_model
 from codec.models.vqvae import CodeGrid
 from tests.eval.corpus import stereo, write_pictures, write_recordings
@@ -89,6 +91,36 @@ def test_a_broken_item_is_listed_and_the_others_are_measured(tmp_path):
     report = evaluate(tiny_model("audio"), manifest)
     assert [Path(failure["path"]).name for failure in report["failed"]] == ["speech-1.wav"]
     assert "not audio" in report["failed"][0]["reason"] and report["summary"]["items"] == 2
+
+
+def test_a_rival_that_fails_is_listed_and_the_evaluation_goes_on(tmp_path, monkeypatch):
+    failure = RivalFailure("Opus", "opusenc failed: exit code 1")
+    monkeypatch.setattr(reconstruction, "rival_items", lambda item, folder: [failure])
+    report = evaluate(tiny_model("audio"), write_recordings(tmp_path), limit=1, rivals=True)
+    assert report["failed"] == [{"path": report["items"][0]["path"], "codec": "Opus", "reason": failure.reason}]
+    assert report["rivals"] == {} and report["summary"]["items"] == 1
+    assert "Opus failed on 1 item" in str(evaluation_table(report).caption)
+
+
+def test_perfect_scores_are_counted_beside_the_mean_of_the_others(tmp_path, monkeypatch):
+    scores = iter([Score(math.inf), Score(30.0), Score(math.inf), Score(40.0)])
+    monkeypatch.setattr(items, "score_image", lambda *signals, metrics: {"psnr": next(scores)})
+    report = evaluate(tiny_model("image"), write_pictures(tmp_path, 4))
+    found = report["summary"]["scores"]["psnr"]
+    assert (found["mean"], found["count"], found["perfect"]) == (35.0, 2, 2)
+    assert [row["notes"] for row in report["items"]] == [{"psnr": "perfect"}, {}] * 2
+    (cell,) = (str(cell) for cell in evaluation_table(report).columns[2].cells)
+    assert cell.startswith("35.00") and cell.endswith("2 perfect")
+    monkeypatch.setattr(items, "score_image", lambda *signals, metrics: {"psnr": Score(math.inf)})
+    report = evaluate(tiny_model("image"), tmp_path / "manifest.jsonl", limit=1)
+    assert report["summary"]["scores"]["psnr"]["mean"] is None
+    assert [str(cell) for cell in evaluation_table(report).columns[2].cells] == ["1 perfect"]
+
+
+def test_more_codebooks_than_there_are_is_refused_once_and_before_anything_is_read(tmp_path):
+    with pytest.raises(UserError, match="99 codebooks were asked for; tiny-audio has 1 to 2") as caught:
+        evaluate(tiny_model("audio"), tmp_path / "not there.jsonl", num_active=99)
+    assert "items" not in str(caught.value)
 
 
 def test_a_manifest_without_anything_for_the_model_is_refused(tmp_path):

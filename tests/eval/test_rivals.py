@@ -1,12 +1,15 @@
+import os
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from codec.eval import rivals
-from codec.eval.rivals import image_rivals, nearest_quality, speech_rivals
+from codec.eval.rivals import RivalFailure, RivalResult, image_rivals, nearest_quality, speech_rivals
 from codec.metrics import psnr, si_sdr
 from tests.metrics.signals import RATE, value, voice
 from tests.metrics.test_image import picture
@@ -24,6 +27,7 @@ def test_the_quality_found_is_the_nearest_in_size(sizes, wanted):
 def test_image_rivals_are_files_near_the_size_asked_for(tmp_path):
     signal = picture(256, 256) + 0.1 * torch.randn(3, 256, 256, generator=torch.Generator().manual_seed(0))
     for result in image_rivals(signal.clamp(-1, 1), tmp_path, num_bytes=9000):
+        assert isinstance(result, RivalResult)
         assert result.num_bytes == result.path.stat().st_size == pytest.approx(9000, rel=0.15)
         assert result.signal.shape == signal.shape and value(psnr(signal, result.signal)) > 15
 
@@ -54,6 +58,7 @@ def test_codec2_takes_each_channel_by_itself(tmp_path):
 def test_without_programs_the_library_stands_in(tmp_path, monkeypatch):
     monkeypatch.setattr(rivals.shutil, "which", lambda program: None)
     (result,) = speech_rivals(SPEECH, RATE, tmp_path, bitrate_bps=2000)
+    assert isinstance(result, RivalResult)
     assert result.note == "by libsndfile" and result.num_bytes == result.path.stat().st_size
 
 
@@ -61,4 +66,28 @@ def test_without_programs_the_library_stands_in(tmp_path, monkeypatch):
 def test_rivals_take_what_is_hardly_a_sound_and_any_rate_asked_for(num_samples, tmp_path):
     for bitrate_bps in (1, 1e7):
         for result in speech_rivals(SPEECH[:, :num_samples], RATE, tmp_path, bitrate_bps=bitrate_bps):
-            assert result.num_bytes > 0
+            assert isinstance(result, RivalResult) and result.num_bytes > 0
+
+
+def test_a_rival_that_breaks_down_is_told_and_the_next_one_runs(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    for name, line in {"opusenc": "echo no such option >&2; exit 3", "opusdec": "true", "c2enc": "exit 4"}.items():
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
+    (tmp_path / "bin" / "c2dec").symlink_to(tmp_path / "bin" / "c2enc")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert speech_rivals(SPEECH, RATE, tmp_path, bitrate_bps=2000) == [
+        RivalFailure("Opus", "opusenc failed: no such option"),
+        RivalFailure("Codec2", "c2enc failed: exit code 4"),
+    ]
+
+
+def test_an_error_of_libsndfile_is_a_failure_of_the_rival(tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise soundfile.LibsndfileError(1, "in a test: ")
+
+    monkeypatch.setattr(rivals.shutil, "which", lambda program: None)
+    monkeypatch.setattr(rivals.soundfile, "write", fail)
+    (failure,) = speech_rivals(SPEECH, RATE, tmp_path, bitrate_bps=2000)
+    assert isinstance(failure, RivalFailure) and failure.reason.startswith("in a test")
