@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from codec.core.device import resolve_device
+from codec.core.errors import UserError
 from codec.core.precision import resolve_precision
 from codec.train.config import LoopConfig
 
@@ -18,7 +19,11 @@ def build_fabric(config: LoopConfig) -> Fabric:
     """Devices, precision and, under torchrun, the process group. Call before anything is built.
 
     Products of matrices stay float32 on GPUs: the network has none outside autocast, and a lookup in TF32 would miss.
+
+    Raises:
+        UserError: no such device, or several tasks of SLURM that know nothing of each other.
     """
+    _refuse_lone_tasks()
     device = resolve_device(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -42,6 +47,16 @@ def seed_everything(seed: int, step: int, *, rank: int = 0) -> None:
     The numbers are hashed together: torch's CPU generator looks at the lowest 32 bits only.
     """
     torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def _refuse_lone_tasks() -> None:
+    """Without torchrun, every task of `srun` would train by itself, and all write into one run folder."""
+    tasks = os.environ.get("SLURM_NTASKS", "1")
+    if "SLURM_PROCID" in os.environ and "WORLD_SIZE" not in os.environ and tasks != "1":
+        raise UserError(
+            f"SLURM starts {tasks} tasks, each of which would train alone: start one task per node, "
+            "and in it `torchrun --nproc-per-node=GPUS -m codec train ...`"
+        )
 
 
 def _devices(device: torch.device) -> int | list[int]:

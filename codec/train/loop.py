@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,14 @@ class TrainingData(Protocol):
     def prefetch(self, start_step: int) -> Iterator[tuple[int, Any]]: ...
 
 
+class ValidationData(Protocol):
+    """Batches to go through as often as one likes, such as a list, or a reader that starts anew."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 class Task(Protocol):
     """One objective; an `nn.Module` whose forward gives `{"losses": ..., "stats": ...}`."""
 
@@ -69,7 +77,7 @@ def train(
     *,
     fabric: Fabric,
     data: TrainingData,
-    validation: Iterable[Any],
+    validation: ValidationData,
     config: LoopConfig,
     run: RunFolder,
     recipe: Config,
@@ -92,7 +100,7 @@ def train(
         else SilentMonitor()
     )
     try:
-        trainer.fit(data, list(validation), monitor)
+        trainer.fit(data, validation, monitor)
     finally:
         monitor.close()
     return trainer.progress
@@ -117,12 +125,12 @@ class _Trainer:
         self._steps_taken = 0
         self._saved_step = self.progress.step if run.resume else None
 
-    def fit(self, data: TrainingData, validation: list[Any], monitor: Monitor) -> None:
+    def fit(self, data: TrainingData, validation: ValidationData, monitor: Monitor) -> None:
         """Steps until done, out of time or asked to stop; then save."""
         config, progress = self.config, self.progress
         deadline = time.monotonic() + 60 * config.max_minutes if config.max_minutes else float("inf")
         clock = _Throughput()
-        validates = dist.any_rank(bool(validation), device=self.fabric.device)
+        validates = dist.any_rank(len(validation) > 0, device=self.fabric.device)
         with StopRequest(self.fabric.device) as stop:
             steps = itertools.islice(data.prefetch(progress.step), max(0, config.steps - progress.step))
             for step, batch in steps:
@@ -182,15 +190,16 @@ class _Trainer:
         return torch.compiler.set_stance("force_eager") if self.config.compile and first else nullcontext()
 
     @torch.no_grad()
-    def _validate(self, batches: list[Any], monitor: Monitor) -> None:
+    def _validate(self, batches: ValidationData, monitor: Monitor) -> None:
         """Mean figures over the items of all batches and ranks, with averaged weights; export them if best so far."""
         progress = self.progress
         self.wrapped.eval()
         with self.average.applied():
             sums: dict[str, float] = {}
-            items = 0
+            items, shown = 0, None
             for batch in batches:
                 signal, mask = self._to_device(batch)
+                shown = signal[:NUM_SAMPLES] if shown is None else shown
                 try:
                     outcome = self._outcome(signal, mask)
                 except NonFiniteError:
@@ -200,12 +209,8 @@ class _Trainer:
                 items += len(batch.names)
             means = self._mean_over_ranks(sums, items)
             monitor.log(progress.step, "validation", means)
-            if batches:
-                monitor.show(
-                    progress.step,
-                    self.task.samples(self._to_device(batches[0])[0][:NUM_SAMPLES]),
-                    sample_rate=self.task.sample_rate,
-                )
+            if shown is not None:
+                monitor.show(progress.step, self.task.samples(shown), sample_rate=self.task.sample_rate)
             if math.isfinite(means["total"]) and (progress.best_loss is None or means["total"] < progress.best_loss):
                 progress.best_loss, progress.best_step = means["total"], progress.step
                 self._export()

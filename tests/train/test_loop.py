@@ -1,6 +1,7 @@
 """The loop's promises: pinned losses, nothing kept of a step that is not finite, validation and export."""
 
 import math
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from codec.quantize import parse_quantizer
 from codec.train import LoopConfig, OptimizerConfig, ReconstructionTask, RunFolder, train
 from codec.train.average import WeightAverage
 from codec.train.fabric import build_fabric
+from codec.train.loop import ValidationData
 from codec.train.optim import learning_rate
 from codec.train.run import read_metrics
 
@@ -60,12 +62,14 @@ def _loop(**changes) -> LoopConfig:
     return LoopConfig(**(base | changes), optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=0))
 
 
-def _fit(kind, run_folder, *, data=None, resume=False, validation=True, weights=None, **changes) -> RunFolder:
+def _fit(
+    kind, run_folder, *, data=None, resume=False, validation: ValidationData | None = None, weights=None, **changes
+) -> RunFolder:
     config = _loop(**changes)
     fabric = build_fabric(config)
     task = ReconstructionTask(build_model(tiny_config(kind)), weights or {"mse": 1.0, "commitment": 0.25})
     run = RunFolder(run_folder, resume=resume)
-    held_out = [Noise(SHAPES[kind]).batch(1000)] if validation else []
+    held_out = [Noise(SHAPES[kind]).batch(1000)] if validation is None else validation
     train(
         task,
         fabric=fabric,
@@ -179,8 +183,49 @@ def test_a_time_limit_stops_cleanly_and_resume_goes_on(tmp_path):
 
 
 def test_without_validation_the_last_weights_are_exported(tmp_path):
-    run = _fit("audio", tmp_path / "run", validation=False, steps=3)
+    run = _fit("audio", tmp_path / "run", validation=[], steps=3)
     assert load_model(run.path, device="cpu").name == "run"
+
+
+class Anew:
+    """Validation that makes its batches again each time, and keeps none."""
+
+    def __init__(self):
+        self.alive, self.most, self.rounds = 0, 0, 0
+
+    def __len__(self) -> int:
+        return 4
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.rounds += 1
+        for step in range(1000, 1000 + len(self)):
+            batch = Noise(SHAPES["audio"]).batch(step)
+            self.alive += 1
+            weakref.finalize(batch, self._forget)
+            self.most = max(self.most, self.alive)
+            yield batch
+            del batch
+
+    def _forget(self) -> None:
+        self.alive -= 1
+
+
+def test_validation_is_read_anew_each_time_and_never_held_in_memory(tmp_path):
+    validation = Anew()
+    streamed = read_metrics(_fit("audio", tmp_path / "streamed", steps=4, validate_every=2, validation=validation))
+    assert validation.rounds == 2
+    assert validation.most <= 2  # the one at work and the next
+    held = list(Anew())
+    assert read_metrics(_fit("audio", tmp_path / "held", steps=4, validate_every=2, validation=held)) == streamed
+
+
+def test_several_tasks_of_slurm_without_torchrun_are_refused_in_one_line(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    with pytest.raises(UserError, match=r"SLURM starts 4 tasks.*torchrun") as caught:
+        build_fabric(_loop())
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_that_name_no_loss_are_refused_before_any_step(tmp_path):
@@ -201,7 +246,7 @@ def test_resuming_another_configuration_is_refused(tmp_path):
 
 @pytest.mark.parametrize("left", [{}, {"step": 2, "best_loss": None, "best_step": None}, "text"])
 def test_a_training_state_without_all_its_facts_is_a_users_error(left, tmp_path):
-    run = _fit("audio", tmp_path / "run", steps=2, validation=False)
+    run = _fit("audio", tmp_path / "run", steps=2, validation=[])
     tensors, header = read_tensors(run.last)
     write_tensors(run.last, tensors, header=dict.fromkeys(header, left))
     with pytest.raises(UserError, match="wanted average_updates, best_loss, best_step, step"):
