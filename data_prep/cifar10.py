@@ -44,7 +44,7 @@ def prepare(
         UserError: another layout, a batch that is not whole records, or a download that failed.
     """
     if download:
-        fetch_all(ARCHIVES, source)
+        fetch_all(ARCHIVES, source, progress=progress)
     layout = "CIFAR-10, binary version (cifar-10-batches-bin/data_batch_1.bin)"
     root = find_root(source, ("cifar-10-batches-bin",), landmarks=("*_batch*.bin",), layout=layout)
     pictures = manifest_path(out).parent / "cifar10"

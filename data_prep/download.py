@@ -15,6 +15,8 @@ from pathlib import Path
 
 from codec.core.errors import UserError
 
+from .report import Progress
+
 _BLOCK = 1 << 20
 _HASH_OF_LENGTH = {32: "md5", 64: "sha256"}
 
@@ -37,7 +39,7 @@ def download(
     *,
     attempts: int = 5,
     patience_s: float = 2.0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
     """Fetch `archive` into `folder` and return its path; a file already there with the right checksum is kept.
 
@@ -45,7 +47,7 @@ def download(
 
     Args:
         attempts, patience_s: tries in all, and the pause before the second; it doubles each time.
-        progress: called with the bytes held so far.
+        progress: called with the bytes held so far, and of how many, if the server tells.
 
     Raises:
         UserError: the server refuses, the connection keeps breaking, or the checksum is wrong (then nothing is kept).
@@ -93,14 +95,24 @@ def unpack(archive: Path, folder: Path) -> None:
     done.touch()
 
 
-def fetch_all(archives: list[Archive], folder: Path, *, progress: Callable[[int], None] | None = None) -> None:
+def fetch_all(archives: list[Archive], folder: Path, *, progress: Progress | None = None) -> None:
     """Download and unpack each archive in `folder`.
+
+    Args:
+        progress: called with megabytes held, and of how many, under a label that names the archive.
 
     Raises:
         UserError: as `download` and `unpack`.
     """
     for archive in archives:
-        unpack(download(archive, folder, progress=progress), folder)
+        unpack(download(archive, folder, progress=progress and _in_megabytes(progress, archive.name)), folder)
+
+
+def _in_megabytes(progress: Progress, name: str) -> Callable[[int, int | None], None]:
+    def tell(held: int, size: int | None) -> None:
+        progress(held // 10**6, None if size is None else size // 10**6, label=f"fetching {name} (MB)")
+
+    return tell
 
 
 def checksum(path: Path, like: str) -> str:
@@ -109,7 +121,7 @@ def checksum(path: Path, like: str) -> str:
         return hashlib.file_digest(file, _HASH_OF_LENGTH[len(like)]).hexdigest()
 
 
-def _fetch(url: str, part: Path, progress: Callable[[int], None] | None) -> None:
+def _fetch(url: str, part: Path, progress: Callable[[int, int | None], None] | None) -> None:
     """Append to `part` whatever of `url` it lacks."""
     held = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={held}-"} if held else {})
@@ -127,6 +139,6 @@ def _fetch(url: str, part: Path, progress: Callable[[int], None] | None) -> None
             while block := response.read(_BLOCK):
                 file.write(block)
                 if progress is not None:
-                    progress(file.tell())
+                    progress(file.tell(), before + expected if expected >= 0 else None)
             if expected >= 0 and file.tell() - before != expected:
                 raise ConnectionError(f"the connection broke after {file.tell()} bytes")

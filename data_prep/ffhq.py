@@ -19,7 +19,7 @@ from codec.core.errors import UserError
 
 from .layout import find_root, walk
 from .report import PrepReport, Progress, write_corpus
-from .screening import Candidate, Limits
+from .screening import Candidate, Limits, Skipped
 
 _FIRST_VALIDATION = 60_000
 
@@ -50,8 +50,11 @@ def prepare(
     return write_corpus(candidates, out, limits=limits, workers=workers, progress=progress)
 
 
-def _candidates(folder: Path, licences: dict[int, str]) -> Iterator[Candidate]:
+def _candidates(folder: Path, licences: dict[int, str]) -> Iterator[Candidate | Skipped]:
     for path in walk(folder):
+        if isinstance(path, Skipped):
+            yield path
+            continue
         if path.suffix.lower() != ".png" or not path.stem.isdigit():
             continue
         number = int(path.stem)

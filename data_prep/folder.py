@@ -15,7 +15,7 @@ from codec.data.manifest import Kind, kind_of
 
 from .layout import need_folder, walk
 from .report import PrepReport, Progress, write_corpus
-from .screening import Candidate, Limits
+from .screening import Candidate, Limits, Skipped
 from .split import check_fraction, split_by_hash
 
 
@@ -46,8 +46,11 @@ def prepare(
     return write_corpus(_candidates(source, kind, fraction), out, limits=limits, workers=workers, progress=progress)
 
 
-def _candidates(source: Path, kind: Kind | None, fraction: float) -> Iterator[Candidate]:
+def _candidates(source: Path, kind: Kind | None, fraction: float) -> Iterator[Candidate | Skipped]:
     for path in walk(source):
+        if isinstance(path, Skipped):
+            yield path
+            continue
         found = kind_of(path)
         if found is None or kind not in (None, found):
             continue

@@ -18,7 +18,7 @@ from codec.core.errors import UserError
 
 from .layout import find_root, walk
 from .report import PrepReport, Progress, write_corpus
-from .screening import Candidate, Limits
+from .screening import Candidate, Limits, Skipped
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -48,10 +48,12 @@ def prepare(
     return write_corpus(_candidates(root), out, limits=limits, workers=workers, progress=progress)
 
 
-def _candidates(root: Path) -> Iterator[Candidate]:
+def _candidates(root: Path) -> Iterator[Candidate | Skipped]:
     for folder, split in _SPLITS.items():
         for path in walk(root / folder):
-            if path.suffix.lower() in (".jpeg", ".jpg"):
+            if isinstance(path, Skipped):
+                yield path
+            elif path.suffix.lower() in (".jpeg", ".jpg"):
                 label = None if path.parent.name == folder else path.parent.name
                 fields = {"set": "imagenet", "split": split, "label": label, "licence": "ImageNet terms of access"}
                 yield Candidate(path, "image", fields)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from codec.core.errors import UserError
 
+from .screening import Skipped
+
 
 def need_folder(source: Path) -> None:
     """UserError unless `source` is a folder."""
@@ -28,8 +30,10 @@ def find_root(source: Path, names: tuple[str, ...], *, landmarks: tuple[str, ...
     raise UserError(f"{source} does not look like {layout}; --download fetches a corpus that may be fetched freely")
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Every file below `folder`, depth first, names in order; linked folders are not entered."""
-    for parent, folders, files in os.walk(folder):
+def walk(folder: Path) -> Iterator[Path | Skipped]:
+    """Every file below `folder`, depth first, names in order; linked folders are not entered, unreadable ones named."""
+    unread: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unread.append):
         folders.sort()
         yield from (Path(parent) / name for name in sorted(files))
+    yield from (Skipped(Path(error.filename), f"the folder cannot be read: {error.strerror}") for error in unread)

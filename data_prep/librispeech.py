@@ -57,7 +57,7 @@ def prepare(
         raise UserError(f"LibriSpeech has no {', '.join(sorted(unknown))}; it has {', '.join(ARCHIVES)}")
     if download:
         wanted = subsets or ("train-clean-100", "dev-clean", "test-clean")
-        fetch_all([ARCHIVES[subset] for subset in wanted], source)
+        fetch_all([ARCHIVES[subset] for subset in wanted], source, progress=progress)
     layout = "LibriSpeech (SUBSET/SPEAKER/CHAPTER/*.flac)"
     root = find_root(source, ("LibriSpeech",), landmarks=("*-*/*/*/*.flac",), layout=layout)
     present = [folder for folder in sorted(root.glob("*-*")) if folder.name in (subsets or ARCHIVES)]

@@ -45,7 +45,7 @@ def prepare(
     """
     check_fraction(fraction)
     if download:
-        fetch_all(ARCHIVES, source)
+        fetch_all(ARCHIVES, source, progress=progress)
     layout = "LJ Speech (wavs/LJ001-0001.wav)"
     root = find_root(source, ("LJSpeech-1.1",), landmarks=("wavs/LJ*.wav",), layout=layout)
     return write_corpus(_candidates(root, fraction), out, limits=limits, workers=workers, progress=progress)

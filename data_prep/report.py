@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from typing import Protocol
 
 from codec.core.atomic import atomic_write_bytes
 from codec.core.errors import UserError
 from codec.data.manifest import Entry, write_manifest
 
-from .screening import Candidate, Limits, screen
+from .screening import Candidate, Limits, Skipped, screen
 
-Progress = Callable[[int], None]
-"""Called with the number of files looked at so far."""
+
+class Progress(Protocol):
+    """Called with the files looked at so far; under a `label`, with megabytes of a download and, if known, of all."""
+
+    def __call__(self, done: int, total: int | None = None, /, *, label: str | None = None) -> None: ...
+
 
 _WINDOW = 1024
 
@@ -26,7 +31,7 @@ class PrepReport:
     """`written` entries in `manifest`; `skipped` lists (path, reason), also in `manifest`'s .skipped.jsonl."""
 
     written: int
-    skipped: list[tuple[Path, str]]
+    skipped: list[Skipped]
     manifest: Path
     splits: dict[str, int] = field(default_factory=dict)
 
@@ -46,20 +51,20 @@ def skipped_path(manifest: Path) -> Path:
 
 
 def write_corpus(
-    candidates: Iterable[Candidate],
+    candidates: Iterable[Candidate | Skipped],
     out: Path,
     *,
     limits: Limits | None = None,
     workers: int = 4,
     progress: Progress | None = None,
 ) -> PrepReport:
-    """Decode every candidate once, write those that are sound to the manifest, list the others.
+    """Decode every candidate once, write those that are sound to the manifest, list the others and what was skipped.
 
     Raises:
         UserError: nothing was found, or nothing sound; then the list of skipped files is written all the same.
     """
     manifest = manifest_path(out)
-    skipped: list[tuple[Path, str]] = []
+    skipped: list[Skipped] = []
     splits: dict[str, int] = {}
 
     def sound() -> Iterator[Entry]:
@@ -86,9 +91,9 @@ def write_corpus(
     return PrepReport(written, skipped, manifest, splits)
 
 
-def _screen_all(candidates: Iterable[Candidate], limits: Limits, workers: int) -> Iterator[Entry | tuple[Path, str]]:
+def _screen_all(candidates: Iterable[Candidate | Skipped], limits: Limits, workers: int) -> Iterator[Entry | Skipped]:
     """Results in the order of the candidates, a window at a time, so that a million files need no queue."""
     remaining = iter(candidates)
     with ThreadPoolExecutor(workers, thread_name_prefix="screen") as pool:
         while window := list(islice(remaining, _WINDOW)):
-            yield from pool.map(lambda candidate: screen(candidate, limits), window)
+            yield from pool.map(lambda found: found if isinstance(found, Skipped) else screen(found, limits), window)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,13 @@ class Candidate:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
+class Skipped(NamedTuple):
+    """A file or folder that is left out, and why."""
+
+    path: Path
+    reason: str
+
+
 @dataclass(frozen=True)
 class Limits:
     """What is too short, too quiet or too small to learn from."""
@@ -32,14 +40,15 @@ class Limits:
     min_side: int = 8
 
 
-def screen(candidate: Candidate, limits: Limits) -> Entry | tuple[Path, str]:
-    """The entry of a sound file, measured by decoding all of it; (path, reason) of any other."""
+def screen(candidate: Candidate, limits: Limits) -> Entry | Skipped:
+    """The entry of a sound file, measured by decoding all of it; for any other, why it is left out."""
     check = {"audio": _check_audio, "image": _check_image}[candidate.kind]
     try:
         _check_name(candidate.path)
+        _check_regular(candidate.path)
         measured = check(candidate.path, limits)
     except UserError as error:
-        return candidate.path, str(error).replace(str(candidate.path), "the file")
+        return Skipped(candidate.path, str(error).replace(str(candidate.path), "the file"))
     return Entry.model_validate({"path": candidate.path, "kind": candidate.kind} | measured | candidate.fields)
 
 
@@ -48,6 +57,12 @@ def _check_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise UserError(f"{path} has a name that is not UTF-8, which a manifest cannot hold: rename it") from None
+
+
+def _check_regular(path: Path) -> None:
+    """Opening a pipe would wait for its writer, and reading a device may never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"{path} is a pipe, a device or a folder by the name of a file")
 
 
 def _check_audio(path: Path, limits: Limits) -> dict[str, Any]:

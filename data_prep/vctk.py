@@ -53,7 +53,7 @@ def prepare(
         raise UserError(f"VCTK has no microphone {microphone!r}; it has {' and '.join(_MICROPHONES)}")
     check_fraction(fraction)
     if download:
-        fetch_all(ARCHIVES, source)
+        fetch_all(ARCHIVES, source, progress=progress)
     layout = "VCTK 0.92 (wav48_silence_trimmed/SPEAKER/*_mic1.flac)"
     root = find_root(source, ("VCTK-Corpus-0.92",), landmarks=("wav48_silence_trimmed/*/*_mic?.flac",), layout=layout)
     return write_corpus(_candidates(root, microphone, fraction), out, limits=limits, workers=workers, progress=progress)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Draw(Protocol):
-    """Told how much is done, and of how much, if that is known."""
+    """Told how much is done, of how much if that is known, and of what if not of what the bar was made for."""
 
-    def __call__(self, done: int, total: int | None = None, /) -> None: ...
+    def __call__(self, done: int, total: int | None = None, /, *, label: str | None = None) -> None: ...
 
 
 @contextmanager
@@ -28,8 +28,17 @@ def progress_bar(label: str) -> Iterator[Draw | None]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total=None: bar.update(task, completed=done, total=total)
+        own, shown, task = label, label, bar.add_task(label, total=None)
+
+        def draw(done: int, total: int | None = None, /, *, label: str | None = None) -> None:
+            nonlocal shown, task
+            if (label or own) != shown:  # a bar of its own: another total, another speed
+                bar.remove_task(task)
+                shown = label or own
+                task = bar.add_task(shown, total=None)
+            bar.update(task, completed=done, total=total)
+
+        yield draw
 
 
 def say(line: str) -> None:

@@ -78,9 +78,9 @@ def server() -> Iterator[Server]:
 
 
 def test_a_whole_download_is_checked_and_kept(server: Server, tmp_path: Path) -> None:
-    seen: list[int] = []
-    path = download(server.archive("a.bin"), tmp_path / "new", progress=seen.append)
-    assert path.read_bytes() == CONTENT and seen[-1] == len(CONTENT)
+    seen: list[tuple[int, int | None]] = []
+    path = download(server.archive("a.bin"), tmp_path / "new", progress=lambda *told: seen.append(told))
+    assert path.read_bytes() == CONTENT and seen[-1] == (len(CONTENT), len(CONTENT))
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["a.bin"]
     download(server.archive("a.bin"), tmp_path / "new")
     assert server.ranges == [None]  # the second call asked for nothing
@@ -179,7 +179,15 @@ def test_a_corpus_is_fetched_unpacked_and_prepared(
         file.add(tmp_path / "tree" / "LibriSpeech" / "dev-clean", "LibriSpeech/dev-clean")
     server.files["dev-clean.tar.gz"] = packed.getvalue()
     monkeypatch.setitem(librispeech.ARCHIVES, "dev-clean", server.archive("dev-clean.tar.gz"))
-    report = librispeech.prepare(tmp_path / "source", tmp_path / "out", download=True, subsets=["dev-clean"])
+    labels: list[str | None] = []
+
+    def progress(done: int, total: int | None = None, /, *, label: str | None = None) -> None:
+        labels.append(label)
+
+    report = librispeech.prepare(
+        tmp_path / "source", tmp_path / "out", download=True, subsets=["dev-clean"], progress=progress
+    )
+    assert list(dict.fromkeys(labels)) == ["fetching dev-clean.tar.gz (MB)", None]  # then the files are looked at
     assert report.splits == {"validation": 2} and len(read_manifest(report.manifest)) == 2
 
 
