@@ -26,7 +26,12 @@ def train(
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option("--run", "--run-folder", help="Run folder: config, checkpoints, logs, report.", metavar="FOLDER"),
+        typer.Option(
+            "--run",
+            "--run-folder",
+            help="Run folder, runs/RECIPE if not given: config, checkpoints, logs.",
+            metavar="FOLDER",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run folder's last checkpoint is.")] = False,
 ) -> None:

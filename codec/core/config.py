@@ -34,7 +34,9 @@ def load_config(cls: type[ConfigT], path: str | Path | None = None, overrides: l
     tree = _read_yaml(Path(path)) if path is not None else {}
     for override in overrides or []:
         _apply_override(tree, override)
-    return parse_config(cls, tree, origin=str(path) if path else "config")
+    sources = [str(path)] if path else []
+    sources += ["overrides"] if overrides else []
+    return parse_config(cls, tree, origin=" with ".join(sources) or "config")
 
 
 def parse_config(cls: type[ConfigT], tree: Any, *, origin: str = "config") -> ConfigT:

@@ -26,12 +26,10 @@ def evaluation_table(report: dict[str, Any]) -> Table:
         speeds = [value for key, value in summary.items() if key.startswith(("encode_", "decode_"))]
         scores = [_with_interval(summary["scores"].get(name)) for name in names]
         table.add_row(codec, rate, *scores, *(f"{speed:.3g}" for speed in speeds))
-    used = [
-        f"{book['usage']:.0%} ({book['perplexity']:.0f} of {book['codebook_size']})" for book in report["codebooks"]
-    ]
+    used = [f"{book['usage']:.0%} (perplexity {book['perplexity']:.0f})" for book in report["codebooks"]]
     failed = Counter(failure["codec"] for failure in report["failed"])
     failures = [f"{codec} failed on {count} item{'s' * (count > 1)}" for codec, count in failed.items()]
-    table.caption = "; ".join(["codebook usage (perplexity): " + ", ".join(used), *failures])
+    table.caption = "; ".join(["codebook usage: " + ", ".join(used), *failures])
     return table
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 
 import numpy as np
 import torch
@@ -28,6 +30,7 @@ def build_fabric(config: LoopConfig) -> Fabric:
     if config.threads:
         torch.set_num_threads(config.threads)
     precision = {"bf16": "bf16-mixed", "fp32": "32-true"}[resolve_precision(config.precision, device)]
+    _hush()
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
     fabric = Fabric(
         accelerator=device.type,
@@ -57,6 +60,13 @@ def _refuse_lone_tasks() -> None:
             f"SLURM starts {tasks} tasks, each of which would train alone: start one task per node, "
             "and in it `torchrun --nproc-per-node=GPUS -m codec train ...`"
         )
+
+
+def _hush() -> None:
+    """Lightning's notes on what was asked for, and torch's on gradient layouts of height-1 pictures, are noise."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")
+    warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
 
 
 def _devices(device: torch.device) -> int | list[int]:

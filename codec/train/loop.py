@@ -151,6 +151,7 @@ class _Trainer:
         if progress.best_step is None:
             with self.average.applied():
                 self._export()
+        monitor.tell(_farewell(progress, config, self.run))
 
     def _step(self, step: int, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """One update; nothing is updated when anything is not finite."""
@@ -268,8 +269,15 @@ class _Throughput:
         return rate
 
 
+def _farewell(progress: Progress, config: LoopConfig, run: RunFolder) -> str:
+    done = progress.step >= config.steps
+    state = "done" if done else f"stopped at step {progress.step} of {config.steps}, go on with --resume"
+    tested = "not validated yet" if progress.best_step is None else f"best at step {progress.best_step}"
+    return f"{state}; model ({tested}): {run.best}"
+
+
 def _summary(values: dict[str, float], losses: dict[str, Tensor], items_per_second: float) -> str:
     shown = [f"{name} {values[name]:.4g}" for name in losses]
     if "perplexity" in values:
         shown.append(f"perplexity {values['perplexity']:.0f}")
-    return "  ".join([*shown, f"{items_per_second:.1f} items/s"])
+    return "  ".join([f"{items_per_second:.1f} items/s", *shown])

@@ -6,7 +6,7 @@ import json
 from typing import Protocol
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
@@ -26,6 +26,8 @@ class Monitor(Protocol):
 
     def advance(self, step: int, text: str) -> None: ...
 
+    def tell(self, text: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -41,6 +43,9 @@ class SilentMonitor:
     def advance(self, step: int, text: str) -> None:
         """Nothing."""
 
+    def tell(self, text: str) -> None:
+        """Nothing."""
+
     def close(self) -> None:
         """Nothing."""
 
@@ -54,11 +59,8 @@ class RunMonitor:
         atomic_write_text(self._metrics_path, "".join(json.dumps(line) + "\n" for line in kept))
         self._tensorboard = SummaryWriter(str(run.logs), purge_step=start_step + 1)
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("[bold]{task.completed}/{task.total}"),
+            BarColumn(bar_width=10),
             TimeRemainingColumn(),
             TextColumn("{task.fields[text]}"),
         )
@@ -73,7 +75,7 @@ class RunMonitor:
             self._tensorboard.add_scalar(f"{split}/{name}", value, step)
         if split == "validation":
             listed = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if "/" not in name)
-            self._progress.console.print(f"step {step} validation: {listed}")
+            self.tell(f"step {step} validation: {listed}")
 
     def show(self, step: int, samples: dict[str, Tensor], *, sample_rate: int | None) -> None:
         """Sound (`sample_rate` in Hz) or pictures (None) of the first few items."""
@@ -88,6 +90,10 @@ class RunMonitor:
     def advance(self, step: int, text: str) -> None:
         """Move the bar."""
         self._progress.update(self._bar, completed=step, text=text)
+
+    def tell(self, text: str) -> None:
+        """One sentence to whoever is watching."""
+        self._progress.console.print(text, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Flush and stop drawing."""
