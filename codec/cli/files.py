@@ -49,7 +49,7 @@ def decode(
         bool, typer.Option("--model-rate", help="Keep sound at the model's sample rate, not the original's.")
     ] = False,
     suffix: Annotated[
-        str | None, typer.Option("--format", metavar="SUFFIX", help="Such as .flac, when OUT does not tell.")
+        str | None, typer.Option("--format", metavar="FORMAT", help="Such as flac, when OUT does not tell.")
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -63,7 +63,7 @@ def decode(
             model,
             skip_damaged=skip_damaged,
             model_rate=model_rate,
-            suffix=suffix,
+            suffix=f".{suffix.lstrip('.')}" if suffix else None,
             device=device,
             progress=progress,
         )

@@ -65,7 +65,7 @@ def info_lines(info: FileInfo) -> Iterator[str]:
     yield f"file      {info.source} (.vqc version {info.version})"
     yield f"model     {info.model}, fingerprint {info.fingerprint}"
     yield f"content   {content(info)}"
-    yield f"size      {rate(info)}; {info.header_bytes} bytes of header, {info.num_chunks} chunks"
+    yield f"size      {rate(info)}; {info.header_bytes} bytes of header, {_count(info.num_chunks, 'chunk')}"
     yield f"codebooks {levels}"
     for damage in info.damage:
         yield f"damaged   {damage.where}: {damage.reason}"

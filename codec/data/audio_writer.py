@@ -56,7 +56,7 @@ class AudioWriter:
         suffix = suffix or (self._target.suffix if self._target else ".wav")
         if suffix.lower() not in _FORMATS:
             known = " ".join(_FORMATS)
-            raise UserError(f"cannot write audio as {suffix or 'a file without suffix'!r}: use one of {known}")
+            raise UserError(f"cannot write audio with the suffix {suffix!r}: use one of {known}")
         self._format, default = _FORMATS[suffix.lower()]
         self._subtype = subtype or default
         self._sample_rate, self._channels = sample_rate, channels

@@ -119,7 +119,7 @@ def write_image(
     target = Path(path)
     name = image_format or Image.registered_extensions().get(target.suffix.lower())
     if name is None or name not in Image.SAVE:
-        raise UserError(f"cannot write pictures as {target.suffix or 'a file without suffix'!r}: use .png or .jpg")
+        raise UserError(f"cannot write pictures with the suffix {target.suffix!r}: use .png or .jpg")
     with atomic_path(target) as temporary, open(temporary, "wb") as file:
         _save(image, file, name, quality, str(target))
 

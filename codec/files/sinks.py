@@ -98,5 +98,5 @@ def _image_format(target: Place, suffix: str | None) -> str:
     suffix = suffix or (Path(target).suffix if is_path(target) else ".png")
     name = Image.registered_extensions().get(suffix.lower())
     if name is None or name not in Image.SAVE:
-        raise OutputError(f"cannot write pictures as {suffix or 'a file without suffix'!r}: use .png, .jpg or .webp")
+        raise OutputError(f"cannot write pictures with the suffix {suffix!r}: use .png, .jpg or .webp")
     return name

@@ -61,9 +61,10 @@ def test_model_rate_keeps_sound_at_the_rate_of_the_model(here: Path, audio_model
     assert soundfile.info("back.wav").samplerate == 16000
 
 
-def test_format_decides_where_the_name_does_not(here: Path, image_model: str) -> None:
+@pytest.mark.parametrize("name", [".jpg", "jpg"])
+def test_format_decides_where_the_name_does_not(here: Path, image_model: str, name: str) -> None:
     main(["encode", "photo.png", "photo.vqc", "-m", image_model])
-    assert main(["decode", "photo.vqc", "back", "-m", image_model, "--format", ".jpg"]) == 0
+    assert main(["decode", "photo.vqc", "back", "-m", image_model, "--format", name]) == 0
     assert Image.open("back").format == "JPEG"
 
 
