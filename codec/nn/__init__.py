@@ -1,6 +1,6 @@
 """Blocks for one (time) or two (height, width) axes; each says which inputs its outputs depend on."""
 
-from codec.nn.activation import Snake, build_activation
+from codec.nn.activation import build_activation
 from codec.nn.backbone import Backbone, Stage, build_decoder, build_encoder
 from codec.nn.chain import Chain, input_span
 from codec.nn.conv import Conv, UpsamplingConv
@@ -13,7 +13,6 @@ __all__ = [
     "ChannelNorm",
     "Conv",
     "ResidualUnit",
-    "Snake",
     "Stage",
     "UpsamplingConv",
     "build_activation",

@@ -54,7 +54,7 @@ def build_encoder(config: Backbone, *, channels: int, latent_dim: int, ndim: int
     for stage in config.stages:
         layers.append(Conv(width, stage.width, _kernel(stage), ndim=ndim, stride=stage.stride, causal=config.causal))
         layers += _units(config, stage, ndim)
-        layers.append(build_activation(config.activation, stage.width))
+        layers.append(build_activation(config.activation))
         width = stage.width
     layers.append(Conv(width, latent_dim, 3, ndim=ndim, causal=config.causal))
     return Chain(*layers, *([ChannelNorm()] if config.normalise_latents else []))
@@ -66,7 +66,7 @@ def build_decoder(config: Backbone, *, channels: int, latent_dim: int, ndim: int
     layers: list[nn.Module] = [Conv(latent_dim, widths[-1], 3, ndim=ndim, causal=config.causal)]
     for stage, finer_width in zip(reversed(config.stages), reversed(widths[:-1]), strict=True):
         layers += _units(config, stage, ndim)
-        layers.append(build_activation(config.activation, stage.width))
+        layers.append(build_activation(config.activation))
         layers.append(_upsampling(stage, finer_width, ndim=ndim, causal=config.causal))
     return Chain(*layers)
 

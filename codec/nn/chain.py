@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from codec.core.overlap import Span
-from codec.nn.activation import Snake
 from codec.nn.norm import ChannelNorm
 
-POINTWISE = (ChannelNorm, Snake, nn.ReLU, nn.ELU, nn.Identity)
+POINTWISE = (ChannelNorm, nn.ReLU, nn.ELU)
 
 
 class Chain(nn.Sequential):

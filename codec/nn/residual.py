@@ -37,9 +37,9 @@ class ResidualUnit(nn.Module):
         super().__init__()
         hidden = hidden or width
         self.branch = Chain(
-            build_activation(activation, width),
+            build_activation(activation),
             Conv(width, hidden, kernel, ndim=ndim, dilation=dilation, causal=causal),
-            build_activation(activation, hidden),
+            build_activation(activation),
             Conv(hidden, width, 1, ndim=ndim),
         )
 
