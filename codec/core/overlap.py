@@ -31,10 +31,6 @@ class Span(NamedTuple):
         """The smallest interval that holds both."""
         return Span(min(self.start, other.start), max(self.stop, other.stop))
 
-    def shifted(self, offset: int) -> Span:
-        """Moved by `offset`."""
-        return Span(self.start + offset, self.stop + offset)
-
     def as_slice(self) -> slice:
         """The same interval as a slice."""
         return slice(self.start, self.stop)
@@ -70,11 +66,3 @@ def tile(size: tuple[int, ...], step: int) -> Iterator[tuple[Span, ...]]:
     """Cells of `step` per axis that tile `size` in raster order; the last of an axis may be shorter."""
     per_axis = [[Span(start, min(start + step, extent)) for start in range(0, extent, step)] for extent in size]
     yield from itertools.product(*per_axis)
-
-
-def num_tiles(size: tuple[int, ...], step: int) -> int:
-    """How many cells `tile` yields."""
-    count = 1
-    for extent in size:
-        count *= -(-extent // step)
-    return count

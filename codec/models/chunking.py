@@ -13,6 +13,11 @@ from codec.core.overlap import Chunk, Span, tile
 SpanMap = Callable[[Span], Span]
 
 
+def codes_extent(size: tuple[int, ...], factor: int) -> tuple[int, ...]:
+    """Codes per axis of a signal of `size`, one per `factor` positions; the last may hang over the end."""
+    return tuple(-(-extent // factor) for extent in size)
+
+
 def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap) -> Iterator[Chunk]:
     """Chunks that turn a signal of `size` into codes.
 
@@ -25,8 +30,7 @@ def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap
     Yields:
         Chunk: `source` in signal positions inside the signal, starting at a multiple of `factor`; `target` in codes.
     """
-    codes_size = tuple(-(-extent // factor) for extent in size)
-    for index, target in enumerate(tile(codes_size, step)):
+    for index, target in enumerate(tile(codes_extent(size, factor), step)):
         source = tuple(
             needs(span).aligned(factor).clipped(extent).as_slice() for span, extent in zip(target, size, strict=True)
         )
@@ -39,7 +43,7 @@ def decode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap
     Yields:
         Chunk: `source` in codes, `target` in signal positions inside the signal.
     """
-    codes_size = tuple(-(-extent // factor) for extent in size)
+    codes_size = codes_extent(size, factor)
     for index, cell in enumerate(tile(codes_size, step)):
         wanted = [Span(span.start * factor, span.stop * factor) for span in cell]
         source = tuple(needs(span).clipped(extent).as_slice() for span, extent in zip(wanted, codes_size, strict=True))

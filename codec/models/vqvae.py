@@ -16,7 +16,7 @@ from codec.core.errors import UserError
 from codec.core.overlap import Chunk
 from codec.core.precision import float32_island
 from codec.core.types import Quantized
-from codec.models.chunking import decode_grid, encode_grid
+from codec.models.chunking import codes_extent, decode_grid, encode_grid
 from codec.models.media import Media
 from codec.nn.backbone import Backbone, build_decoder, build_encoder
 from codec.quantize.build import QuantizerConfig, build_quantizer
@@ -118,7 +118,7 @@ class VQVAE(nn.Module):
         """
         self._check_signal(signal)
         size = tuple(signal.shape[2:])
-        codes_size = [-(-extent // self.downsample_factor) for extent in size]
+        codes_size = codes_extent(size, self.downsample_factor)
         codes: Tensor | None = None
         for chunk in self.encode_chunks(size):
             (part,) = self.encode_chunk(signal[(..., *chunk.source)], chunk, num_active=num_active)
@@ -135,7 +135,7 @@ class VQVAE(nn.Module):
         """
         (level,) = codes
         size = size or tuple(extent * self.downsample_factor for extent in level.shape[2:])
-        expected = tuple(-(-extent // self.downsample_factor) for extent in size)
+        expected = codes_extent(size, self.downsample_factor)
         if tuple(level.shape[2:]) != expected:
             raise UserError(f"codes of extent {tuple(level.shape[2:])} do not make a signal of {size}: want {expected}")
         signal: Tensor | None = None
