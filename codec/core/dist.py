@@ -56,17 +56,13 @@ def broadcast(tensor: Tensor, *, source: int = 0) -> Tensor:
     return copy
 
 
-def all_gather_rows(rows: Tensor) -> Tensor:
-    """Rows `[n_r, ...]` of all ranks joined in rank order; `n_r` may differ and be 0. Every rank must call it."""
+def differentiable_sum(tensor: Tensor) -> Tensor:
+    """Sum of `tensor` over all ranks, for a loss: gradients averaged over ranks are those of the joined batch.
+
+    Every rank must call it. On its way back each rank's gradient is multiplied by their number, since the average that
+    follows (DDP's) divides by it.
+    """
     if not is_distributed():
-        return rows
-    count = torch.tensor([rows.shape[0]], device=rows.device)
-    counts = [torch.zeros_like(count) for _ in range(world_size())]
-    torch_dist.all_gather(counts, count)
-    sizes = [int(c) for c in counts]
-    longest = max(sizes)
-    padded = rows.detach().new_zeros((longest, *rows.shape[1:]))
-    padded[: rows.shape[0]] = rows.detach()
-    gathered = [torch.zeros_like(padded) for _ in sizes]
-    torch_dist.all_gather(gathered, padded)
-    return torch.cat([part[:size] for part, size in zip(gathered, sizes, strict=True)])
+        return tensor
+    scaled = tensor * world_size()
+    return scaled + (all_reduce_sum(tensor.detach()) - scaled.detach())

@@ -16,6 +16,7 @@ from codec.core.errors import UserError
 from codec.core.overlap import Chunk
 from codec.core.precision import float32_island
 from codec.core.types import Quantized
+from codec.entropy.table import MAX_CODEBOOK_SIZE
 from codec.models.chunking import codes_extent, decode_grid, encode_grid
 from codec.models.media import Media
 from codec.nn.backbone import Backbone, build_decoder, build_encoder
@@ -84,6 +85,11 @@ class VQVAE(nn.Module):
         self.quantizer = build_quantizer(config.quantizer, config.latent_dim)
         self.decoder = build_decoder(decoder, **shape)
         num_codebooks, codebook_size = self.quantizer.num_codebooks, self.quantizer.codebook_size
+        if codebook_size > MAX_CODEBOOK_SIZE:
+            raise UserError(
+                f"the quantizer has codes of {codebook_size} values; files hold up to {MAX_CODEBOOK_SIZE}: "
+                "split them with kind 'grouped'"
+            )
         self.levels = (CodeGrid(num_codebooks, codebook_size, self.downsample_factor),)
         self.histogram: Tensor
         self.register_buffer("histogram", torch.ones(num_codebooks, codebook_size, dtype=torch.int64))

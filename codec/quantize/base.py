@@ -70,18 +70,6 @@ class Quantizer(nn.Module, ABC):
         """Latents `[b, d, *space]` of codes `[b, q, *space]`, in the module's own dtype; -1 counts as zero."""
         return self.dequantize(codes).to(self.dtype)
 
-    def quantize(self, latents: Tensor, anchor: Tensor, *, mask: Tensor | None) -> Quantized:
-        """`forward` as a stage of a composition, float32 in and out.
-
-        Args:
-            latents: what the stage sees; gradients of its output go here.
-            anchor: equal in value; gradients of the commitment loss go here.
-
-        A quantizer without a commitment loss has no use for `anchor`.
-        """
-        del anchor
-        return self.forward(latents, mask=mask)
-
     @property
     def dtype(self) -> torch.dtype:
         """Floating type that `.to()`, `.half()` or `.bfloat16()` gave the module; statistics stay float32."""
@@ -97,6 +85,19 @@ class Quantizer(nn.Module, ABC):
 def can_branch(tensor: Tensor) -> bool:
     """Whether Python may look at values: not on fake tensors, nor while a graph is being compiled."""
     return not (torch.compiler.is_compiling() or isinstance(tensor, FakeTensor))
+
+
+def is_recomputing() -> bool:
+    """Whether this forward runs inside a backward pass: an activation checkpoint computes it a second time."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def raise_unless_finite(finite: Tensor) -> None:
+    """NonFiniteError if `finite` (0-d bool) is False; nothing where values cannot be looked at."""
+    if can_branch(finite) and not bool(finite):
+        raise NonFiniteError(
+            "latents hold NaN or infinity: look at the batch, or lower the learning rate (the codebook is unharmed)"
+        )
 
 
 def check_latents(latents: Tensor, dim: int, mask: Tensor | None = None) -> None:

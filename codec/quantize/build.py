@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from codec.core.config import Config, parse_config
+from codec.core.errors import UserError
 from codec.quantize.base import Quantizer
+from codec.quantize.binary import BSQConfig, BSQQuantizer, LFQConfig, LFQQuantizer
 from codec.quantize.ema import EMAConfig, EMAQuantizer
+from codec.quantize.fsq import FSQConfig, FSQQuantizer, ResidualFSQQuantizer
 from codec.quantize.gradient import GradientConfig, GradientQuantizer
+from codec.quantize.grouped import GroupedQuantizer
+from codec.quantize.gumbel import GumbelConfig, GumbelQuantizer
+from codec.quantize.ibq import IBQConfig, IBQQuantizer
+from codec.quantize.multihead import MultiHeadQuantizer
 from codec.quantize.residual import ResidualQuantizer
+from codec.quantize.rows import RowQuantizer
+from codec.quantize.simvq import SimVQConfig, SimVQQuantizer
 
-OneCodebookConfig = Annotated[EMAConfig | GradientConfig, Field(discriminator="kind")]
+OneCodebook = EMAConfig | GradientConfig | SimVQConfig | IBQConfig | GumbelConfig | FSQConfig | LFQConfig | BSQConfig
+OneCodebookConfig = Annotated[OneCodebook, Field(discriminator="kind")]
 
 
 class ResidualConfig(Config):
@@ -22,35 +32,125 @@ class ResidualConfig(Config):
         num_codebooks: stages.
         codebook: what each stage is.
         dropout: probability that a training sample keeps only some of the stages.
+        shared: whether all stages look up in one codebook (Lee et al. 2022).
     """
 
     kind: Literal["residual"] = "residual"
     num_codebooks: int = Field(default=4, ge=1)
     codebook: OneCodebookConfig = Field(default_factory=EMAConfig)
     dropout: float = Field(default=0.0, ge=0.0, le=1.0)
+    shared: bool = False
+
+    @model_validator(mode="after")
+    def _scalars_have_nothing_to_share(self) -> ResidualConfig:
+        if self.shared and isinstance(self.codebook, FSQConfig | LFQConfig | BSQConfig):
+            raise ValueError(f"shared: the stages of {self.codebook.kind!r} have no codebook to share, leave it out")
+        return self
 
 
-QuantizerConfig = Annotated[EMAConfig | GradientConfig | ResidualConfig, Field(discriminator="kind")]
+class GroupedConfig(Config):
+    """Groups of channels.
 
-KINDS: dict[str, type[Config]] = {"ema": EMAConfig, "gradient": GradientConfig, "residual": ResidualConfig}
+    Attributes:
+        num_groups: equal parts of the latents' channels.
+        group: what each group is.
+    """
+
+    kind: Literal["grouped"] = "grouped"
+    num_groups: int = Field(default=2, ge=1)
+    group: Annotated[OneCodebook | ResidualConfig, Field(discriminator="kind")] = Field(default_factory=EMAConfig)
 
 
-def build_quantizer(config: EMAConfig | GradientConfig | ResidualConfig, dim: int) -> Quantizer:
-    """The quantizer that `config` describes, for latents of `dim` channels."""
+class MultiHeadConfig(Config):
+    """Heads that look up in one codebook.
+
+    Attributes:
+        num_heads: equal parts of the latents' channels.
+        codebook: what they share.
+    """
+
+    kind: Literal["multihead"] = "multihead"
+    num_heads: int = Field(default=2, ge=1)
+    codebook: OneCodebookConfig = Field(default_factory=EMAConfig)
+
+
+AnyConfig = OneCodebook | ResidualConfig | GroupedConfig | MultiHeadConfig
+QuantizerConfig = Annotated[AnyConfig, Field(discriminator="kind")]
+
+KINDS: dict[str, type[Config]] = {
+    "ema": EMAConfig,
+    "gradient": GradientConfig,
+    "simvq": SimVQConfig,
+    "ibq": IBQConfig,
+    "gumbel": GumbelConfig,
+    "fsq": FSQConfig,
+    "lfq": LFQConfig,
+    "bsq": BSQConfig,
+    "residual": ResidualConfig,
+    "grouped": GroupedConfig,
+    "multihead": MultiHeadConfig,
+}
+
+
+def build_quantizer(config: AnyConfig, dim: int) -> Quantizer:
+    """The quantizer that `config` describes, for latents of `dim` channels.
+
+    Raises:
+        UserError: the channels do not divide into the groups or heads asked for.
+    """
     match config:
-        case EMAConfig():
-            return EMAQuantizer(config, dim)
-        case GradientConfig():
-            return GradientQuantizer(config, dim)
         case ResidualConfig():
-            stages = [build_quantizer(config.codebook, dim) for _ in range(config.num_codebooks)]
-            return ResidualQuantizer(stages, dropout=config.dropout)
+            return _residual(config, dim)
+        case GroupedConfig():
+            part = _part(dim, config.num_groups, "num_groups")
+            return GroupedQuantizer([build_quantizer(config.group, part) for _ in range(config.num_groups)])
+        case MultiHeadConfig():
+            part = _part(dim, config.num_heads, "num_heads")
+            return MultiHeadQuantizer(_one_codebook(config.codebook, part, stage=0), num_heads=config.num_heads)
+        case _:
+            return _one_codebook(config, dim, stage=0)
+
+
+def parse_quantizer(tree: dict[str, Any]) -> AnyConfig:
+    """Read a plain tree such as `{"kind": "ema", "codebook_size": 512}`; UserError names every wrong key."""
+    return parse_config(_Wrapped, {"quantizer": tree}).quantizer
 
 
 class _Wrapped(Config):
     quantizer: QuantizerConfig
 
 
-def parse_quantizer(tree: dict[str, Any]) -> EMAConfig | GradientConfig | ResidualConfig:
-    """Read a plain tree such as `{"kind": "ema", "codebook_size": 512}`; UserError names every wrong key."""
-    return parse_config(_Wrapped, {"quantizer": tree}).quantizer
+def _one_codebook(config: OneCodebook, dim: int, *, stage: int) -> RowQuantizer:
+    """A quantizer of one code per position, as stage `stage` (from 0) of a residual stack."""
+    match config:
+        case EMAConfig():
+            return EMAQuantizer(config, dim)
+        case GradientConfig():
+            return GradientQuantizer(config, dim)
+        case SimVQConfig():
+            return SimVQQuantizer(config, dim)
+        case IBQConfig():
+            return IBQQuantizer(config, dim)
+        case GumbelConfig():
+            return GumbelQuantizer(config, dim)
+        case FSQConfig():
+            return FSQQuantizer(config, dim)
+        case LFQConfig():
+            return LFQQuantizer(config, dim, stage=stage)
+        case BSQConfig():
+            return BSQQuantizer(config, dim, stage=stage)
+
+
+def _residual(config: ResidualConfig, dim: int) -> ResidualQuantizer:
+    number, dropout = config.num_codebooks, config.dropout
+    if isinstance(config.codebook, FSQConfig):
+        return ResidualFSQQuantizer(config.codebook, dim, num_codebooks=number, dropout=dropout)
+    own = 1 if config.shared else number
+    stages = [_one_codebook(config.codebook, dim, stage=stage) for stage in range(own)]
+    return ResidualQuantizer(stages, dim=dim, num_codebooks=number, dropout=dropout)
+
+
+def _part(dim: int, number: int, key: str) -> int:
+    if dim % number:
+        raise UserError(f"{key} is {number}, which does not divide the {dim} channels of the latents")
+    return dim // number

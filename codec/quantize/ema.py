@@ -7,19 +7,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from codec.quantize.codebook import CodebookConfig, CodebookQuantizer
+from codec.quantize.learned import LearnedCodebook, LearnedCodebookConfig
 from codec.quantize.stats import BatchSums
 
 MIN_COUNT = 1e-30  # so that an entry without a vector is not divided by zero
 
 
-class EMAConfig(CodebookConfig):
+class EMAConfig(LearnedCodebookConfig):
     """Codebook learned by moving averages; no gradient and no `codebook` loss."""
 
     kind: Literal["ema"] = "ema"
 
 
-class EMAQuantizer(CodebookQuantizer):
+class EMAQuantizer(LearnedCodebook):
     """Vector quantizer whose entry e_i is the moving average of the vectors that chose it.
 
     With gamma = `decay` and the n_i vectors x of a batch (all ranks, real positions) that are nearest to e_i,
@@ -32,7 +32,7 @@ class EMAQuantizer(CodebookQuantizer):
 
     `forward` quantizes with the entries as they were before the update. Counts are not smoothed (that would pull rare
     entries to the origin); an entry whose N_i has faded to nothing stays where it is. A batch without a real position
-    changes nothing.
+    changes nothing. With `lookup: cosine` entries are scaled back to length 1 (spherical k-means).
 
     State: `codebook` `[K, D]` and `ema_counts` N `[K]`, float32 in any module dtype.
     """
@@ -46,9 +46,6 @@ class EMAQuantizer(CodebookQuantizer):
 
     def _move(self, sums: BatchSums, gate: Tensor) -> None:
         assert sums.pulls is not None
-        step = (1 - self.config.decay) * sums.pulls / self.ema_counts.clamp_min(MIN_COUNT)[:, None]
-        self.codebook.add_(torch.where(gate, step, 0))
-
-    def _assign(self, codes: Tensor, vectors: Tensor, counts: Tensor, gate: Tensor) -> None:
-        self.codebook.index_copy_(0, codes, torch.where(gate[:, None], vectors, self.codebook[codes]))
-        self.ema_counts.index_copy_(0, codes, torch.where(gate, counts, self.ema_counts[codes]))
+        step = (1 - self.decay) * sums.pulls / self.ema_counts.clamp_min(MIN_COUNT)[:, None]
+        moved = self._condition(self._condition(self.codebook) + step)
+        self.codebook.copy_(torch.where(gate, moved, self.codebook))

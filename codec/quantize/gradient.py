@@ -7,39 +7,40 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from codec.quantize.codebook import CodebookConfig, CodebookQuantizer
-from codec.quantize.stats import BatchSums
+from codec.quantize.learned import LearnedCodebook, LearnedCodebookConfig
+from codec.quantize.penalties import codebook_error, orthogonality
+from codec.quantize.rows import Assignment
 
 
-class GradientConfig(CodebookConfig):
-    """Codebook learned by the optimiser, through the `codebook` loss."""
+class GradientConfig(LearnedCodebookConfig):
+    """Codebook learned by the optimiser, through the `codebook` loss.
+
+    Attributes:
+        orthogonal: also return a loss `orthogonality` of the entries.
+    """
 
     kind: Literal["gradient"] = "gradient"
+    orthogonal: bool = False
 
 
-class GradientQuantizer(CodebookQuantizer):
+class GradientQuantizer(LearnedCodebook):
     """Vector quantizer whose entries are parameters, drawn to their vectors by the `codebook` loss.
 
     `codebook` loss: mean over real positions and channels of (sg(z_e) - e)^2, equation 3's second term; weigh it 1.
+    With `estimator: diveq` the entries learn from the reconstruction, and it may weigh 0.
     Running counts serve restarts and histograms only. A restarted entry keeps the optimiser's moments of the old one.
     """
 
     def __init__(self, config: GradientConfig, dim: int) -> None:
         super().__init__(config, dim)
         self.codebook = nn.Parameter(torch.randn(config.codebook_size, self.width))
+        self.orthogonal = config.orthogonal
 
     @property
     def loss_names(self) -> tuple[str, ...]:
-        return (*super().loss_names, "codebook")
+        return (*super().loss_names, "codebook", *(("orthogonality",) if self.orthogonal else ()))
 
-    def _losses(self, anchors: Tensor, vectors: Tensor, valid: Tensor | None, sums: BatchSums) -> dict[str, Tensor]:
-        losses = super()._losses(anchors, vectors, valid, sums)
-        return losses | {"codebook": self._mean_error(anchors.detach(), vectors, valid, sums)}
-
-    def _move(self, sums: BatchSums, gate: Tensor) -> None:
-        """Nothing: the optimiser moves the entries."""
-
-    def _assign(self, codes: Tensor, vectors: Tensor, counts: Tensor, gate: Tensor) -> None:
-        vectors = torch.where(gate[:, None], vectors.to(self.codebook.dtype), self.codebook[codes])
-        self.codebook.index_copy_(0, codes, vectors)
-        self.ema_counts.index_copy_(0, codes, torch.where(gate, counts, self.ema_counts[codes]))
+    def _emit(self, assignment: Assignment) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs, losses = super()._emit(assignment)
+        losses |= {"codebook": codebook_error(assignment)}
+        return outputs, losses | ({"orthogonality": orthogonality(self.entries())} if self.orthogonal else {})

@@ -1,41 +1,42 @@
-"""Exact nearest neighbour of many vectors in a codebook, in float32 and in little memory."""
+"""Exact lookups of many vectors in a table, in float32 and in little memory: the nearest entry, and the best match."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from codec.core.precision import float32_island
+from codec.quantize import search_cpu, triton_search
 
-CPU_ROWS = 1024  # rows whose distances stay in the processor's cache; more is slower
-CPU_CELLS = 1 << 23  # distances held at once, 32 MiB
-GPU_CELLS = 1 << 26
+CELLS = 1 << 26  # scores held at once on a device that has no search of its own
 
 
 @torch.no_grad()
 def nearest(rows: Tensor, codebook: Tensor, *, excluded: Tensor | None = None) -> Tensor:
     """Index `[N]` (int64) of the codebook entry nearest to each of `rows` `[N, D]`, for `codebook` `[K, D]`.
 
-    The squared distance |x - c|^2 = |x|^2 - 2 x.c + |c|^2 is compared without |x|^2, and |c|^2 / 2 rides along as an
-    extra column of the product. Both sides are first centred on the codebook's mean: far from the origin the three
-    terms cancel and a rounding error would decide. No gradient flows, and no more than one chunk of N x K exists.
+    The squared distance |x - c|^2 = |x|^2 - 2 x.c + |c|^2 is compared without |x|^2, as |c|^2 / 2 - x.c. Both sides
+    are first centred on the codebook's mean: far from the origin the terms cancel and a rounding error would decide.
+    No gradient flows, and no more than one chunk of N x K exists.
 
     Args:
         excluded: `[K]` bool, entries that must not be found; at least one must stay.
     """
-    rows, codebook = rows.float(), codebook.float()
+    codebook = codebook.float()
     centre = codebook.mean(0)
     centred = codebook - centre
-    bias = centred.square().sum(1).mul_(0.5)
+    offset = centred.square().sum(1).mul_(0.5)
     if excluded is not None:
-        bias = bias.masked_fill(excluded, float("inf"))
-    table = torch.cat((centred.neg(), bias[:, None]), 1).t()
-    found = []
-    with float32_island(rows.device.type):
-        for chunk in rows.split(_chunk_rows(rows.device, codebook.shape[0])):
-            homogeneous = torch.cat((chunk - centre, chunk.new_ones(chunk.shape[0], 1)), 1)
-            found.append((homogeneous @ table).min(1).indices)
-    return found[0] if len(found) == 1 else torch.cat(found)
+        offset = offset.masked_fill(excluded, float("inf"))
+    return least(rows.float() - centre, centred, offset)
+
+
+@torch.no_grad()
+def best_match(rows: Tensor, table: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Index `[N]` (int64) of the largest x.t_k + bias_k for each of `rows` `[N, D]`; `table` `[K, D]`, `bias` `[K]`."""
+    offset = table.new_zeros(table.shape[0], dtype=torch.float32) if bias is None else -bias.float()
+    return least(rows.float(), table.float(), offset)
 
 
 @torch.no_grad()
@@ -44,7 +45,39 @@ def squared_distance(rows: Tensor, others: Tensor) -> Tensor:
     return (rows - others).square().sum(-1)
 
 
-def _chunk_rows(device: torch.device, codebook_size: int) -> int:
-    if device.type == "cpu":
-        return max(1, min(CPU_ROWS, CPU_CELLS // codebook_size))
-    return max(1, GPU_CELLS // codebook_size)
+def least(rows: Tensor, table: Tensor, offset: Tensor) -> Tensor:
+    """Index `[N]` (int64) of the least offset_k - x.t_k for each x of `rows`; of equal scores the first wins.
+
+    `rows` `[N, D]`, `table` `[K, D]` and `offset` `[K]` are float32. An exported program holds plain operators, since
+    it must run without this package, and a compiled one a single node, since a loop over chunks would be unrolled.
+    """
+    if torch.compiler.is_exporting():
+        with float32_island(rows.device.type):
+            return torch.addmm(offset, rows, table.t(), alpha=-1).argmin(1)
+    if torch.compiler.is_compiling() or isinstance(rows, FakeTensor):
+        return _least_node(rows, table, offset)
+    return _least_now(rows, table, offset)
+
+
+def _least_now(rows: Tensor, table: Tensor, offset: Tensor) -> Tensor:
+    with float32_island(rows.device.type):
+        if rows.device.type == "cpu":
+            return search_cpu.least(rows, table, offset)
+        if rows.device.type == "cuda" and triton_search.is_available():
+            return triton_search.least(rows, table, offset)
+        return _by_chunks(rows, table, offset)
+
+
+def _by_chunks(rows: Tensor, table: Tensor, offset: Tensor) -> Tensor:
+    chunks = rows.split(max(1, CELLS // table.shape[0]))
+    return torch.cat([torch.addmm(offset, chunk, table.t(), alpha=-1).min(1).indices for chunk in chunks])
+
+
+@torch.library.custom_op("codec::least", mutates_args=())
+def _least_node(rows: Tensor, table: Tensor, offset: Tensor) -> Tensor:
+    return _least_now(rows, table, offset)
+
+
+@_least_node.register_fake
+def _(rows: Tensor, table: Tensor, offset: Tensor) -> Tensor:
+    return rows.new_empty(rows.shape[0], dtype=torch.int64)

@@ -44,44 +44,56 @@ def draw_pool(rows: Tensor, valid: Tensor | None, jitter: Tensor) -> tuple[Tenso
     return dist.all_reduce_sum(picked), total
 
 
+class CentredPool:
+    """Exact squared distances within a pool of vectors, and draws in proportion to them.
+
+    Distances come from a float64 product of centred vectors, so that equal vectors are told from close ones.
+    """
+
+    EQUAL = 1e-13  # squared distances below this share of the vectors' squared lengths are rounding errors
+
+    def __init__(self, pool: Tensor) -> None:
+        exact = pool.double()
+        centred = exact - exact.mean(0)
+        lengths = centred.square().sum(1, keepdim=True) * (1 - self.EQUAL)
+        one = torch.ones_like(lengths)
+        self._left = torch.cat((-2 * centred, lengths, one), 1)  # left.right is |x|^2 + |y|^2 - 2 x.y
+        self._right = torch.cat((centred, one, lengths), 1).t()
+
+    def squared_distances(self, index: Tensor) -> Tensor:
+        """Float64 `[I, P]` from the vectors `index` `[I]` to all of the pool; 0 between equal vectors."""
+        return (self._left[index] @ self._right).clamp_min_(0)
+
+    def draw(self, weights: Tensor, draws: Tensor) -> Tensor:
+        """Vectors `[I]` drawn in proportion to `weights` `[P]` by `draws` `[I]`, uniform in [0, 1)."""
+        heights = weights.cumsum(0)
+        return torch.searchsorted(heights, draws.double() * heights[-1], right=True).clamp_max(len(heights) - 1)
+
+
 class Coverage:
     """How well a growing set of centres covers a pool of vectors, and which vector would help it most.
 
     One step of greedy k-means++ (Arthur and Vassilvitskii 2007, section 5): `CANDIDATES` vectors are drawn in
     proportion to the squared distance D^2 to the nearest centre, and the one that lowers the sum of D^2 most is taken.
-    Distances come from a float64 product of centred vectors, so that equal vectors are told from close ones.
     """
 
     CANDIDATES = 4
-    EQUAL = 1e-13  # squared distances below this share of the vectors' squared lengths are rounding errors
 
-    def __init__(self, pool: Tensor, distances: Tensor | None = None) -> None:
-        """Cover `pool` `[P, D]`; `distances` `[P]` are squared, to the nearest centre; None if there is no centre."""
-        exact = pool.double()
+    def __init__(self, pool: Tensor, distances: Tensor) -> None:
+        """Cover `pool` `[P, D]`; `distances` `[P]` are squared, to the nearest centre."""
         self._pool = pool
-        self._centred = exact - exact.mean(0)
-        self._lengths = self._centred.square().sum(1) * (1 - self.EQUAL)
-        self._distances = None if distances is None else distances.double()
+        self._centred = CentredPool(pool)
+        self._distances = distances.double()
 
-    def take(self, draws: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The best next centre `[D]`, and whether (0-d bool) it was taken.
-
-        It is not if it is not `wanted` (0-d bool), or if every vector of the pool is a centre already.
+    def take(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """The best next centre `[D]`, and whether (0-d bool) it is one: not if every vector is a centre already.
 
         Args:
             draws: `[CANDIDATES]`, uniform in [0, 1).
         """
-        weights = torch.ones_like(self._lengths) if self._distances is None else self._distances
-        heights = weights.cumsum(0)
-        index = torch.searchsorted(heights, draws.double() * heights[-1], right=True).clamp_max(len(heights) - 1)
-        after = self._squared_distances(index)
-        if self._distances is not None:
-            after = torch.minimum(after, self._distances)
-        best = after.sum(1).argmin()[None]
-        taken = heights[-1] > 0 if wanted is None else wanted & (heights[-1] > 0)
-        self._distances = torch.where(taken, after.index_select(0, best)[0], weights)
-        return self._pool.index_select(0, index.index_select(0, best))[0], taken
-
-    def _squared_distances(self, index: Tensor) -> Tensor:
-        reach = self._lengths[index][:, None] + self._lengths
-        return torch.addmm(reach, self._centred[index], self._centred.t(), alpha=-2).clamp_min_(0)
+        left = self._distances.sum() > 0
+        index = self._centred.draw(self._distances, draws)
+        after = torch.minimum(self._centred.squared_distances(index), self._distances)
+        best = after.sum(1).argmin()
+        self._distances = torch.where(left, after[best], self._distances)
+        return self._pool[index[best]], left

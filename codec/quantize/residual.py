@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from codec.core import dist
 from codec.core.precision import float32_island
 from codec.core.types import Quantized
 from codec.quantize.base import Quantizer, check_codes, check_latents, check_num_active
+from codec.quantize.merging import mean_losses, merge_stats
+from codec.quantize.rows import Found, RowQuantizer
 
 
 class ResidualQuantizer(Quantizer):
@@ -21,6 +24,9 @@ class ResidualQuantizer(Quantizer):
     commitment loss of stage i is |z - sg(Q_1 + ... + Q_(i-1)) - sg(Q_i)|^2: with the earlier outputs held fixed every
     stage pulls the encoder, where along the chain only the first would.
 
+    With fewer quantizers than `num_codebooks` they take turns as stages: one quantizer is a codebook that all stages
+    share, and learns once a step from all that they saw.
+
     Losses and `usage`, `perplexity`, `running_*` are means over active stages, `restarts` a sum, `distortion` the mean
     squared error of the whole stack over real positions and channels; `perplexity/0` and the like are single stages'.
 
@@ -28,11 +34,13 @@ class ResidualQuantizer(Quantizer):
     least one; the stages it drops do not see it, and their codes are -1.
     """
 
-    def __init__(self, stages: Sequence[Quantizer], *, dropout: float = 0.0) -> None:
-        super().__init__(stages[0].dim)
-        assert all(stage.num_codebooks == 1 and stage.dim == self.dim for stage in stages)
-        assert len({stage.codebook_size for stage in stages}) == 1
+    def __init__(
+        self, stages: Sequence[RowQuantizer], *, dim: int, num_codebooks: int | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__(dim)
+        assert len({(stage.dim, stage.codebook_size) for stage in stages}) == 1
         self.stages = nn.ModuleList(stages)
+        self._num_codebooks = num_codebooks or len(stages)
         self.dropout = dropout
 
     @property
@@ -41,59 +49,83 @@ class ResidualQuantizer(Quantizer):
 
     @property
     def num_codebooks(self) -> int:
-        return len(self.stages)
+        return self._num_codebooks
 
     @property
     def codebook_size(self) -> int:
         return self._stages()[0].codebook_size
 
     def forward(self, latents: Tensor, *, mask: Tensor | None = None, num_active: int | None = None) -> Quantized:
-        return self._run(latents, latents, mask=mask, num_active=num_active)
-
-    def quantize(self, latents: Tensor, anchor: Tensor, *, mask: Tensor | None) -> Quantized:
-        return self._run(latents, anchor, mask=mask, num_active=None)
-
-    def _run(self, latents: Tensor, anchor: Tensor, *, mask: Tensor | None, num_active: int | None) -> Quantized:
         check_latents(latents, self.dim, mask)
         active = self._stages()[: check_num_active(num_active, self.num_codebooks)]
         depth = self._draw_depth(latents, len(active))
         with float32_island(latents.device.type):
-            residual = latents.float()
-            anchor = residual if anchor is latents else anchor.float()
-            outputs, results = None, []
+            real = latents.float() if mask is None else torch.where(mask[:, None], latents.float(), 0)
+            anchor = residual = self._enter(real)
+            founds: list[Found] = []
             for number, stage in enumerate(active):
-                result = stage.quantize(residual, anchor, mask=_keep(mask, depth, number, residual))
-                outputs = result.latents if outputs is None else outputs + result.latents
-                residual = residual - result.latents
-                anchor = anchor - result.latents.detach()
-                results.append(result)
-            assert outputs is not None
-            figures = _merge_stats(results) | {"distortion": self._distortion(anchor, mask)}
-        codes = torch.cat([result.codes for result in results], 1)
-        return Quantized(outputs.to(latents.dtype), codes, _mean_losses(results), figures)
+                found = stage.look_up(residual, anchor, mask=_keep(mask, depth, number, residual))
+                founds.append(found)
+                residual = residual - found.latents
+                anchor = anchor - found.latents.detach()
+            outputs = self._leave(_sum([found.latents for found in founds]))
+            if mask is not None:
+                outputs = torch.where(mask[:, None], outputs, 0)
+            restarts = self._learn(active, founds)
+            figures = [
+                stage.figures(found, restarted)
+                for stage, found, restarted in zip(active, founds, restarts, strict=True)
+            ]
+            merged = merge_stats(figures) | {"distortion": self._distortion(anchor, mask)}
+            losses = mean_losses([found.losses for found in founds])
+        codes = torch.cat([found.codes for found in founds], 1)
+        return Quantized(outputs.to(latents.dtype), codes, losses, merged)
 
     @torch.no_grad()
     def encode(self, latents: Tensor, *, num_active: int | None = None) -> Tensor:
         check_latents(latents, self.dim)
-        codes, residual = [], latents.float()
-        for stage in self._stages()[: check_num_active(num_active, self.num_codebooks)]:
-            codes.append(stage.encode(residual))
-            residual = residual - stage.dequantize(codes[-1])
+        codes: list[Tensor] = []
+        with float32_island(latents.device.type):
+            residual = self._enter(latents.float())
+            for stage in self._stages()[: check_num_active(num_active, self.num_codebooks)]:
+                codes.append(stage.encode(residual))
+                residual = residual - stage.dequantize(codes[-1])
         return torch.cat(codes, 1)
 
     def dequantize(self, codes: Tensor) -> Tensor:
         check_codes(codes, self.num_codebooks, self.codebook_size)
         stages = self._stages()[: codes.shape[1]]
-        outputs = stages[0].dequantize(codes[:, :1])
-        for number, stage in enumerate(stages[1:], 1):
-            outputs = outputs + stage.dequantize(codes[:, number : number + 1])
-        return outputs
+        parts = [stage.dequantize(code) for stage, code in zip(stages, codes.split(1, 1), strict=True)]
+        with float32_island(codes.device.type):
+            outputs = self._leave(_sum(parts))
+        return torch.where(codes[:, :1] >= 0, outputs, 0)
 
     def code_counts(self) -> Tensor:
         return torch.cat([stage.code_counts() for stage in self._stages()])
 
-    def _stages(self) -> list[Quantizer]:
-        return list(self.stages)  # pyright: ignore[reportReturnType]
+    def _enter(self, latents: Tensor) -> Tensor:
+        """What the first stage sees of float32 `latents` `[b, d, *space]`."""
+        return latents
+
+    def _leave(self, outputs: Tensor) -> Tensor:
+        """What the sum of the stages' `outputs` `[b, stage's d, *space]` becomes."""
+        return outputs
+
+    def _stages(self) -> list[RowQuantizer]:
+        own: list[RowQuantizer] = list(self.stages)  # pyright: ignore[reportAssignmentType]
+        return [own[number % len(own)] for number in range(self.num_codebooks)]
+
+    def _learn(self, active: Sequence[RowQuantizer], founds: Sequence[Found]) -> list[Tensor]:
+        """Each quantizer learns once from all its stages; codes restarted per stage (a shared one's at its first)."""
+        restarts: list[Tensor] = []
+        for number, stage in enumerate(active):
+            if stage in active[:number]:
+                restarts.append(torch.zeros_like(restarts[0]))
+            else:
+                restarts.append(
+                    stage.learn([found for peer, found in zip(active, founds, strict=True) if peer is stage])
+                )
+        return restarts
 
     def _draw_depth(self, latents: Tensor, stages: int) -> Tensor | None:
         """How many stages each sample keeps, `[b]`; None if all keep all."""
@@ -112,22 +144,14 @@ class ResidualQuantizer(Quantizer):
         return error / total.clamp_min(1)
 
 
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    """In order, so that decoding gives the bits of the forward pass."""
+    return reduce(torch.add, parts)
+
+
 def _keep(mask: Tensor | None, depth: Tensor | None, number: int, latents: Tensor) -> Tensor | None:
     """The real positions `[b, *space]` that stage `number` sees; None if all."""
     if depth is None or number == 0:
         return mask
     kept = (depth > number).view(-1, *[1] * (latents.dim() - 2)).expand(latents.shape[0], *latents.shape[2:])
     return kept if mask is None else mask & kept
-
-
-def _mean_losses(results: Sequence[Quantized]) -> dict[str, Tensor]:
-    return {name: torch.stack([result.losses[name] for result in results]).mean() for name in results[0].losses}
-
-
-def _merge_stats(results: Sequence[Quantized]) -> dict[str, Tensor]:
-    merged: dict[str, Tensor] = {}
-    for name in results[0].stats:
-        values = torch.stack([result.stats[name] for result in results])
-        merged[name] = values.sum() if name == "restarts" else values.mean()
-        merged |= {f"{name}/{number}": value for number, value in enumerate(values.unbind())}
-    return merged

@@ -8,10 +8,23 @@ import torch
 from torch import Tensor
 
 from codec.core import dist
+from codec.quantize.base import can_branch
 from codec.quantize.lookup import nearest, squared_distance
 from codec.quantize.pool import Coverage, draw_pool
 
 POOL = 4096  # vectors that replacements are drawn from
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """When a code is dead: its running count is `below` this share of uniform usage, outside its `cooldown`, in steps.
+
+    At most `limit` codes are replaced in a step.
+    """
+
+    below: float
+    cooldown: int
+    limit: int
 
 
 @dataclass(frozen=True)
@@ -29,30 +42,85 @@ def dead_codes(counts: Tensor, cooldown: Tensor, below: float) -> Tensor:
 
 
 @torch.no_grad()
-def replacements(
-    rows: Tensor, valid: Tensor | None, codebook: Tensor, dead: Tensor, *, limit: int, most: int
-) -> Replacements:
-    """Vectors for up to `limit` of the `dead` `[K]` codes of `codebook` `[K, D]`, from the batch over all ranks.
+def replacements(rows: Tensor, valid: Tensor | None, entries: Tensor, dead: Tensor, *, limit: int) -> Replacements:
+    """Vectors for the first `limit` of the `dead` `[K]` entries `[K, D]`, from the batch over all ranks.
 
-    Each is drawn in proportion to the squared distance D^2 to the nearest code that stays, those just drawn included
+    Each is drawn in proportion to the squared distance D^2 to the nearest entry that stays, those just drawn included
     (as k-means++ does, Arthur and Vassilvitskii 2007): uniform draws would crowd the big clusters. Where no vector is
-    left that is not a code already, nothing is replaced.
-
-    Shapes are fixed by `limit` alone, so that it runs on fake tensors and in a compiled graph; every rank must call it.
+    left that is not an entry already, nothing is replaced. Every rank must call it.
 
     Args:
         rows: `[N, D]` float32, finite; `valid` `[N]` bool marks the real ones, None if all are.
-        most: the largest `limit` ever asked for: fixes how many random numbers are drawn (from the device's global
-            generator, as rank 0 has it), so that a smaller limit draws the same ones.
     """
-    random = dist.broadcast(torch.rand(POOL + most * Coverage.CANDIDATES, device=rows.device))
-    pool, total = draw_pool(rows, valid, random[:POOL])
-    draws = random[POOL:].view(most, -1)
-    codes = torch.argsort(dead.to(torch.uint8), descending=True, stable=True)[:limit]
-    wanted = dead[codes]
-    leaving = torch.zeros_like(dead).index_put_((codes,), wanted)
-    distances = squared_distance(pool, codebook[nearest(pool, codebook, excluded=leaving)])
-    coverage = Coverage(pool, torch.where(total > 0, distances, 0))
-    found = [coverage.take(draws[number], wanted[number]) for number in range(limit)]
+    codes = dead.nonzero()[:limit, 0]
+    random = dist.broadcast(torch.rand(POOL + len(codes) * Coverage.CANDIDATES, device=rows.device))
+    pool, _ = draw_pool(rows, valid, random[:POOL])
+    leaving = torch.zeros_like(dead).index_fill_(0, codes, True)
+    coverage = Coverage(pool, squared_distance(pool, entries[nearest(pool, entries, excluded=leaving)]))
+    found = [coverage.take(draws) for draws in random[POOL:].view(len(codes), -1)]
     vectors, taken = zip(*found, strict=True)
-    return Replacements(codes, torch.stack(vectors), torch.stack(taken))
+    return Replacements(codes, dist.broadcast(torch.stack(vectors)), torch.stack(taken))
+
+
+@torch.no_grad()
+def restart(
+    rows: Tensor,
+    valid: Tensor | None,
+    entries: Tensor,
+    dead: Tensor,
+    threshold: Threshold,
+    codebook: Tensor,
+    counts: Tensor,
+    cooldown: Tensor,
+) -> Tensor:
+    """Replace `dead` `[K]` codes by vectors of the batch; how many (0-d float32).
+
+    A code that starts again gets the running count of the threshold, so that neither does its next update undo the
+    restart nor is it dead at once, and may not restart during the cool-down. Every rank must call it. Where values
+    cannot be looked at (fake tensors, compiled graphs) it is one opaque operation.
+
+    Args:
+        rows: `[N, D]` float32, finite; `valid` `[N]` the real ones, None if all are.
+        entries: `[K, D]` float32, what codes stand for.
+        codebook: `[K, D]`, `counts` `[K]` float32 and `cooldown` `[K]` int64 are changed in place.
+    """
+    operation = _restart if can_branch(rows) else torch.ops.codec.restart
+    limits = (threshold.below, threshold.cooldown, threshold.limit)
+    return operation(rows, valid, entries, dead, *limits, codebook, counts, cooldown)
+
+
+def _restart(
+    rows: Tensor,
+    valid: Tensor | None,
+    entries: Tensor,
+    dead: Tensor,
+    below: float,
+    rest: int,
+    limit: int,
+    codebook: Tensor,
+    counts: Tensor,
+    cooldown: Tensor,
+) -> Tensor:
+    if not bool(dead.any()):
+        return counts.new_zeros(())
+    start = below * counts.mean()
+    found = replacements(rows, valid, entries, dead, limit=limit)
+    codes, vectors = found.codes[found.taken], found.vectors[found.taken]
+    codebook.index_copy_(0, codes, vectors.to(codebook.dtype))
+    counts.index_copy_(0, codes, start.expand(len(codes)))
+    cooldown.index_fill_(0, codes, rest)
+    return found.taken.sum().to(counts.dtype)
+
+
+_operation = torch.library.custom_op(
+    "codec::restart",
+    _restart,
+    mutates_args=("codebook", "counts", "cooldown"),
+    schema="(Tensor rows, Tensor? valid, Tensor entries, Tensor dead, float below, int rest, int limit, "
+    "Tensor(a!) codebook, Tensor(b!) counts, Tensor(c!) cooldown) -> Tensor",
+)
+
+
+@_operation.register_fake
+def _(rows: Tensor, *_: object) -> Tensor:
+    return rows.new_zeros(())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ class BatchSums:
 
     Attributes:
         total: 0-d, real positions.
-        counts: `[K]`, positions per code.
+        counts: `[C]`, positions per counter of the codebook (one per code, see `counting`).
         squared_error: 0-d, |x - c|^2 summed over positions and channels; not finite if any latent is not.
         pulls: `[K, D]`, x - c summed per code; None if not asked for.
     """
@@ -28,39 +29,30 @@ class BatchSums:
 
 
 @torch.no_grad()
-def batch_sums(
-    rows: Tensor,
-    codes: Tensor,
-    vectors: Tensor,
-    valid: Tensor | None,
-    *,
-    size: int,
-    with_pulls: bool,
-    joint: bool,
-) -> BatchSums:
-    """Sums over `rows` `[N, D]` with their `codes` `[N]` and `vectors` `[N, D]` over a codebook of `size` entries.
+def joint_sums(own: BatchSums) -> BatchSums:
+    """The sums of all ranks, from each rank's `own`: one collective, which every rank must call."""
+    if not dist.is_distributed():
+        return own
+    parts = [own.total[None], own.squared_error[None], own.counts]
+    if own.pulls is not None:
+        parts.append(own.pulls.reshape(-1))
+    packed = dist.all_reduce_sum(torch.cat(parts))
+    size = len(own.counts)
+    pulls = None if own.pulls is None else packed[2 + size :].view_as(own.pulls)
+    return BatchSums(packed[0], packed[2 : 2 + size], packed[1], pulls)
 
-    Args:
-        valid: `[N]` bool, the real positions; None if all are. Rows that are not real must be finite.
-        with_pulls: also sum x - c per code.
-        joint: over all ranks (one collective, every rank must call), else this rank's own.
-    """
-    if valid is not None:
-        codes = codes.masked_fill(~valid, size)
-    pulls = rows - vectors
-    errors = pulls.square().sum(-1)
-    if valid is not None:
-        errors = torch.where(valid, errors, 0)
-    counts = errors.new_zeros(size + 1).index_add_(0, codes, torch.ones_like(errors))[:size]
-    parts = [counts, errors.sum()[None]]
-    if with_pulls:
-        parts.append(rows.new_zeros(size + 1, rows.shape[1]).index_add_(0, codes, pulls)[:size].reshape(-1))
-    packed = torch.cat(parts)
-    if joint:
-        packed = dist.all_reduce_sum(packed)
-    counts = packed[:size]
-    joint_pulls = packed[size + 1 :].view(size, -1) if with_pulls else None
-    return BatchSums(counts.sum(), counts, packed[size], joint_pulls)
+
+def merged_sums(parts: Sequence[BatchSums]) -> BatchSums:
+    """The sums of several lookups in one codebook together."""
+    if len(parts) == 1:
+        return parts[0]
+    pulls = [part.pulls for part in parts if part.pulls is not None]
+    return BatchSums(
+        torch.stack([part.total for part in parts]).sum(),
+        torch.stack([part.counts for part in parts]).sum(0),
+        torch.stack([part.squared_error for part in parts]).sum(),
+        torch.stack(pulls).sum(0) if pulls else None,
+    )
 
 
 def usage(counts: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Collectives: alone they are the identity; among peers every rank gets the same, with unequal and empty shares."""
+"""Collectives: alone they are the identity; among peers every rank gets the same."""
 
 import socket
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from codec.core import dist
 def test_alone_every_collective_is_the_identity():
     rows = torch.arange(6).view(3, 2)
     assert dist.world_size() == 1 and dist.rank() == 0
-    assert torch.equal(dist.all_gather_rows(rows), rows)
+    assert torch.equal(dist.differentiable_sum(rows), rows)
     assert torch.equal(dist.all_reduce_sum(rows), rows)
     assert torch.equal(dist.broadcast(rows), rows)
 
@@ -24,14 +24,17 @@ def _worker(rank: int, port: int, check: Callable[[int], None]) -> None:
 
 
 def _check(rank: int) -> None:
-    mine = torch.arange(3.0).view(3, 1) if rank == 0 else torch.empty(0, 1)
-    assert torch.equal(dist.all_gather_rows(mine), torch.arange(3.0).view(3, 1))
+    mine = torch.tensor([2.0, 3.0 + rank], requires_grad=True)
+    joint = dist.differentiable_sum(mine)
+    assert joint.tolist() == [4.0, 7.0]
+    joint.sum().backward()
+    assert mine.grad is not None and mine.grad.tolist() == [2.0, 2.0]  # averaged over two ranks: 1
     assert dist.all_reduce_sum(torch.tensor([rank + 1.0])).item() == 3.0
     assert dist.broadcast(torch.tensor([rank])).item() == 0
     assert (dist.rank(), dist.world_size()) == (rank, 2)
 
 
-def test_two_ranks_agree_even_when_one_has_no_rows():
+def test_two_ranks_agree():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -144,6 +144,12 @@ def test_an_encoder_and_decoder_that_disagree_are_refused():
         build_model(config)
 
 
+def test_codes_that_no_file_can_hold_are_refused():
+    quantizer = parse_quantizer({"kind": "fsq", "levels": [8] * 7})
+    with pytest.raises(UserError, match=r"2097152 values.*grouped"):
+        build_model(tiny_config("image").model_copy(update={"quantizer": quantizer}))
+
+
 def test_frame_rate_is_hertz_and_only_for_sound():
     assert tiny_model("audio").frame_rate == 1000.0
     with pytest.raises(UserError, match="pictures"):

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from codec.core.errors import UserError
 from codec.quantize import NonFiniteError, Quantizer
 from codec.quantize.build import KINDS, QuantizerConfig, build_quantizer, parse_quantizer
-from tests.quantize.kinds import DIM, SPECS, build, latents, trained
+from tests.quantize.kinds import DETERMINISTIC, DIM, SPECS, build, latents, trained
 
 every_kind = pytest.mark.parametrize("name", SPECS)
 STATS = {"usage", "perplexity", "distortion", "restarts", "running_usage", "running_perplexity"}
@@ -100,7 +100,7 @@ def test_what_padding_holds_is_invisible(name: str) -> None:
     _assert_same_state(quiet.state_dict(), loud.state_dict())
 
 
-@pytest.mark.parametrize("name", [name for name in SPECS if "dropout" not in name])
+@pytest.mark.parametrize("name", DETERMINISTIC)
 def test_a_padded_batch_equals_its_real_positions_alone(name: str) -> None:
     mask = torch.arange(20) < torch.tensor([20, 7, 0])[:, None]
     padded, alone = build(name), build(name)
@@ -138,7 +138,8 @@ def test_a_batch_of_padding_is_legal_and_changes_nothing(name: str) -> None:
         before = _state(quantizer)
         inputs = latents(0).requires_grad_()
         result = quantizer(inputs, mask=nothing)
-        assert all(float(loss.detach()) == 0 for loss in result.losses.values())
+        losses = {name: float(loss.detach()) for name, loss in result.losses.items()}
+        assert all(loss == 0 for name, loss in losses.items() if name != "orthogonality")  # that of the entries alone
         assert all(bool(torch.isfinite(figure)) for figure in result.stats.values())
         (result.latents.sum() + sum(result.losses.values())).backward()
         assert inputs.grad is not None and not inputs.grad.any()
@@ -215,7 +216,8 @@ def test_half_precision_modules_work(name: str) -> None:
         assert all(loss.dtype == torch.float32 for loss in result.losses.values())
 
 
-@pytest.mark.parametrize("name", ["ema", "residual"])  # others project, or start away from the data
+# Others project, or start away from the data.
+@pytest.mark.parametrize("name", ["ema", "gradient", "residual", "multihead", "grouped-residual", "ema-rotation"])
 def test_a_common_offset_of_1000_changes_no_code(name: str) -> None:
     plain, shifted = build(name), build(name)
     for step in range(10):
@@ -242,21 +244,6 @@ def test_everything_runs_on_cuda_as_fake_tensors(name: str) -> None:
         quantizer(inputs)
         codes = quantizer.encode(inputs)
         assert quantizer.decode(codes).device.type == "cuda"
-
-
-@pytest.mark.parametrize("name", ["ema", "residual-dropout"])
-def test_the_training_step_is_one_graph_with_the_same_result(name: str) -> None:
-    torch.compiler.reset()
-    plain = build(name)
-    plain(latents(0))
-    graphed = copy.deepcopy(plain)
-    step = torch.compile(graphed, backend="eager", fullgraph=True)
-    torch.manual_seed(1)
-    wanted = plain(latents(1))
-    torch.manual_seed(1)
-    found = step(latents(1))
-    assert torch.equal(found.latents, wanted.latents)
-    _assert_same_state(plain.state_dict(), graphed.state_dict())
 
 
 @pytest.mark.gpu

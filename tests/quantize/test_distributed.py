@@ -13,9 +13,9 @@ import torch.multiprocessing as multiprocessing
 from torch import Tensor
 
 from codec.quantize import NonFiniteError, Quantizer
-from tests.quantize.kinds import SPECS, build, latents
+from tests.quantize.kinds import DETERMINISTIC, build, latents
 
-NAMES = [name for name in SPECS if "dropout" not in name]  # each rank draws its own dropout
+NAMES = DETERMINISTIC
 STEPS = 4
 
 

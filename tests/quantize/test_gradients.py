@@ -68,6 +68,17 @@ def test_projected_stages_chain_their_gradients() -> None:
         assert float(pull.abs().sum()) > 0
 
 
+def test_a_restart_does_not_spoil_the_backward_pass_of_its_step() -> None:
+    for name in ("gradient", "gradient-cosine", "gradient-diveq"):
+        quantizer, restarts = build(name), 0.0
+        for step in range(6):
+            inputs = latents(5 * step).requires_grad_()
+            result = quantizer(inputs)
+            (result.latents.square().sum() + sum(result.losses.values())).backward()
+            restarts += float(result.stats["restarts"])
+        assert restarts > 0
+
+
 def test_padding_gets_no_gradient() -> None:
     for name in ("gradient", "residual", "residual-gradient"):
         inputs = latents(0).requires_grad_()

@@ -18,7 +18,7 @@ from tests.references.vector_quantizer import residual_codes
 def test_codes_are_those_of_the_float64_oracle() -> None:
     quantizer = trained("residual")
     assert isinstance(quantizer, ResidualQuantizer)
-    books = [stage.codebook.double().numpy() for stage in quantizer.stages if isinstance(stage, CodebookQuantizer)]
+    books = [stage.entries().double().numpy() for stage in quantizer.stages if isinstance(stage, CodebookQuantizer)]
     inputs = latents(9)
     codes, total = residual_codes(inputs.movedim(1, -1).reshape(-1, DIM).double().numpy(), books)
     found = quantizer.encode(inputs)

@@ -1,0 +1,102 @@
+"""Gradient estimators: how a gradient passes a lookup that has none.
+
+Each takes the rows before and after the lookup, `inputs` and `vectors` `[N, D]` (float32), and gives `[N, D]` whose
+value is `vectors` bit for bit; they differ in what flows back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Estimator = Literal["straight_through", "rotation", "diveq"]
+
+
+def straight_through(inputs: Tensor, vectors: Tensor) -> Tensor:
+    """The identity to `inputs` backward (van den Oord et al. 2017, section 3.2); nothing to `vectors`."""
+    return _apply(_StraightThrough, inputs, vectors)
+
+
+def rotate(inputs: Tensor, vectors: Tensor) -> Tensor:
+    """The rotation trick (Fifty et al. 2025, section 4.2): q = λR e with λ and R held constant backward.
+
+    R is the rotation that takes the direction of e to that of q, R = I - 2 r rᵀ + 2 q̂ êᵀ with r the unit vector
+    between the two, and λ = |q| / |e|: `inputs` get λ Rᵀ g, `vectors` nothing. Where a direction does not exist (e or q
+    zero, or the two opposite) the gradient passes straight through.
+    """
+    return _apply(_Rotation, inputs, vectors)
+
+
+def diveq(inputs: Tensor, vectors: Tensor) -> Tensor:
+    """DiVeQ (Vali et al. 2026, section 3) without its noise: q = e + |q - e| u, with the direction u held constant.
+
+    The length |q - e| is differentiated, so both ends learn: with u = (q - e) / |q - e| (zero where the two are equal),
+    `inputs` get g - u (u.g) and `vectors` u (u.g). The paper's small noise on u is left out: with it q is not exact.
+    """
+    return _apply(_Diveq, inputs, vectors)
+
+
+ESTIMATORS: dict[Estimator, Callable[[Tensor, Tensor], Tensor]] = {
+    "straight_through": straight_through,
+    "rotation": rotate,
+    "diveq": diveq,
+}
+
+
+def _apply(function: type[torch.autograd.Function], inputs: Tensor, vectors: Tensor) -> Tensor:
+    output: Any = function.apply(inputs, vectors)
+    return output
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, vectors: Tensor) -> Tensor:
+        return vectors.view_as(vectors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+class _Rotation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs, vectors)
+        return vectors.view_as(vectors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        inputs, vectors = ctx.saved_tensors
+        (grad,) = grads
+        length_in, length_out = inputs.norm(dim=1, keepdim=True), vectors.norm(dim=1, keepdim=True)
+        unit_in, unit_out = inputs / length_in, vectors / length_out
+        between = unit_in + unit_out
+        between = between / between.norm(dim=1, keepdim=True)
+        turned = grad - 2 * between * _dot(between, grad) + 2 * unit_in * _dot(unit_out, grad)
+        turned = turned * (length_out / length_in)
+        return torch.where(turned.isfinite().all(1, keepdim=True), turned, grad), None
+
+
+class _Diveq(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs, vectors)
+        return vectors.view_as(vectors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, vectors = ctx.saved_tensors
+        (grad,) = grads
+        direction = torch.nn.functional.normalize(vectors - inputs, dim=1)
+        along = direction * _dot(direction, grad)
+        return grad - along, along
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    return (left * right).sum(1, keepdim=True)

@@ -1,0 +1,100 @@
+"""A stored codebook that is found in the first batch and whose dead codes start again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from codec.quantize.base import can_branch, is_recomputing, raise_unless_finite
+from codec.quantize.codebook import CodebookConfig, CodebookQuantizer
+from codec.quantize.estimators import straight_through
+from codec.quantize.initialise import initialise
+from codec.quantize.restart import Threshold, dead_codes, restart
+from codec.quantize.rows import Assignment
+from codec.quantize.snapshot import snapshot
+from codec.quantize.stats import BatchSums
+
+
+class LearnedCodebookConfig(CodebookConfig):
+    """A stored codebook.
+
+    Attributes:
+        init: `kmeans` finds the first codebook in the first training batch; `normal` draws it at random.
+        restart_below: a code is dead when its running count is under this fraction of uniform usage; 0 never.
+        restart_cooldown: training steps during which a restarted code may not restart again.
+        restart_limit: codes restarted per step at most.
+    """
+
+    init: Literal["kmeans", "normal"] = "kmeans"
+    restart_below: float = Field(default=0.1, ge=0.0, lt=1.0)
+    restart_cooldown: int = Field(default=100, ge=0)
+    restart_limit: int = Field(default=32, ge=1)
+
+
+class LearnedCodebook(CodebookQuantizer):
+    """A codebook of its own, initialised from data and kept alive; subclasses say how entries move.
+
+    State besides the codebook: `ema_counts` `[K]`, `cooldown` `[K]` (steps until a code may restart), `initialised`.
+    """
+
+    codebook: Tensor
+    cooldown: Tensor
+    initialised: Tensor
+
+    def __init__(self, config: LearnedCodebookConfig, dim: int) -> None:
+        super().__init__(config, dim)
+        self.init = config.init
+        self.threshold = Threshold(config.restart_below, config.restart_cooldown, config.restart_limit)
+        self.register_buffer("cooldown", torch.zeros(config.codebook_size, dtype=torch.int64))
+        self.register_buffer("initialised", torch.tensor(False))
+        self._known_initialised = False  # so that the flag is read once, not at every step
+        self._before: Tensor | None = None  # the codebook that the last training forward looked up in
+        self.register_load_state_dict_post_hook(_forget_initialised)
+
+    def _table(self) -> Tensor:
+        table = snapshot(self.codebook).float() if self.training else self.codebook.float()
+        if self._before is not None and is_recomputing():
+            return straight_through(table, self._before)
+        return table
+
+    def _move(self, sums: BatchSums, gate: Tensor) -> None:
+        """Move the entries by a batch where `gate` (0-d bool) says so."""
+
+    @torch.no_grad()
+    def _initialise(self, rows: Tensor, valid: Tensor | None) -> None:
+        if self._known_initialised:
+            return
+        initialise(rows, valid, self.codebook.detach(), self.ema_counts, self.initialised, self.init)
+        if can_branch(rows):
+            self._known_initialised = bool(self.initialised)
+
+    def _update(self, assignments: Sequence[Assignment], sums: BatchSums, counts: Tensor, gate: Tensor) -> Tensor:
+        """One look at values per step, to raise and to see whether a code is dead."""
+        cooldown = (self.cooldown - gate.long()).clamp_min(0)
+        dead = dead_codes(counts, cooldown, self.threshold.below) & gate
+        restarts = self.threshold.below > 0
+        if can_branch(dead):
+            is_finite, any_dead = torch.stack((torch.isfinite(sums.squared_error), dead.any())).tolist()
+            if not is_finite:
+                raise_unless_finite(torch.isfinite(sums.squared_error))
+            restarts = restarts and any_dead
+            self._before = self.codebook.detach().float().clone()
+        self.ema_counts.copy_(counts)
+        self.cooldown.copy_(cooldown)
+        self._move(sums, gate)
+        if not restarts:
+            return torch.zeros_like(sums.total)
+        rows = torch.stack([assignment.inputs.detach() for assignment in assignments], 1).flatten(0, 1)
+        valids = [assignment.valid for assignment in assignments if assignment.valid is not None]
+        valid = torch.stack(valids, 1).flatten() if valids else None
+        state = (self.codebook.detach(), self.ema_counts, self.cooldown)
+        return restart(rows, valid, self.entries(), dead, self.threshold, *state)
+
+
+def _forget_initialised(module: nn.Module, _: object) -> None:
+    assert isinstance(module, LearnedCodebook)
+    module._known_initialised = False

@@ -1,0 +1,55 @@
+"""SimVQ: a random codebook, frozen, seen through one learned linear map (Zhu et al. 2024)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from codec.quantize.codebook import CodebookConfig, CodebookQuantizer
+from codec.quantize.penalties import codebook_error, orthogonality
+from codec.quantize.rows import Assignment
+
+
+class SimVQConfig(CodebookConfig):
+    """Entries that move together, by the optimiser, through the `codebook` loss.
+
+    Attributes:
+        orthogonal: also return a loss `orthogonality` of the entries.
+    """
+
+    kind: Literal["simvq"] = "simvq"
+    orthogonal: bool = False
+
+
+class SimVQQuantizer(CodebookQuantizer):
+    """Vector quantizer with entries C W: C `[K, D]` random and fixed, W `[D, D]` learned (Zhu et al. 2024, equation 6).
+
+    The `codebook` loss moves W and so every entry at once, also those that nothing chose: no code dies, and there is
+    no restart. `decode` sees the entries, not C.
+
+    State: `base` C `[K, D]`, float32 in any module dtype, entries of variance 1 / D; `mapping` W starts as random.
+    """
+
+    float32_buffers = ("ema_counts", "base")
+
+    def __init__(self, config: SimVQConfig, dim: int) -> None:
+        super().__init__(config, dim)
+        self.orthogonal = config.orthogonal
+        self.base: Tensor
+        base = torch.randn(config.codebook_size, self.width, dtype=torch.float32) * self.width**-0.5
+        self.register_buffer("base", base)
+        self.mapping = nn.Linear(self.width, self.width, bias=False)
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        return (*super().loss_names, "codebook", *(("orthogonality",) if self.orthogonal else ()))
+
+    def _table(self) -> Tensor:
+        return self.base @ self.mapping.weight.float().t()
+
+    def _emit(self, assignment: Assignment) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs, losses = super()._emit(assignment)
+        losses |= {"codebook": codebook_error(assignment)}
+        return outputs, losses | ({"orthogonality": orthogonality(self.entries())} if self.orthogonal else {})
