@@ -13,7 +13,7 @@ from codec.core.types import Quantized
 
 
 class NonFiniteError(ValueError):
-    """A latent is NaN or infinite; the quantizer's state is as it was before the call, on every rank."""
+    """A latent is NaN, infinite or too large to square; the quantizer's state is as before the call, on every rank."""
 
 
 class Quantizer(nn.Module, ABC):

@@ -102,14 +102,19 @@ class LFQQuantizer(BinaryQuantizer):
 class BSQQuantizer(BinaryQuantizer):
     """Binary spherical quantization: q = sign(u) / sqrt(d) of u = z / |z|, on the unit sphere (Zhao et al. 2024).
 
-    `distortion` and `commitment` compare q with u. As stage i of a residual stack the length of q is 2^-i.
+    `distortion` and `commitment` compare q with u.
     """
 
-    def __init__(self, config: BSQConfig, dim: int, *, stage: int = 0) -> None:
-        super().__init__(config, dim, level=2.0**-stage * config.codebook_bits**-0.5)
+    def __init__(self, config: BSQConfig, dim: int) -> None:
+        super().__init__(config, dim, level=config.codebook_bits**-0.5)
 
     def _condition(self, rows: Tensor) -> Tensor:
-        return F.normalize(rows, dim=-1)
+        return to_sphere(rows)
+
+
+def to_sphere(rows: Tensor) -> Tensor:
+    """`rows` `[..., D]` scaled to length 1; zero stays zero."""
+    return F.normalize(rows, dim=-1)
 
 
 def _joint(bits: Tensor) -> Tensor:

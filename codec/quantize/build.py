@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from codec.core.config import Config, parse_config
 from codec.core.errors import UserError
 from codec.quantize.base import Quantizer
-from codec.quantize.binary import BSQConfig, BSQQuantizer, LFQConfig, LFQQuantizer
+from codec.quantize.binary import BinaryQuantizer, BSQConfig, BSQQuantizer, LFQConfig, LFQQuantizer, to_sphere
+from codec.quantize.bounded import BoundedResidualQuantizer
 from codec.quantize.ema import EMAConfig, EMAQuantizer
-from codec.quantize.fsq import FSQConfig, FSQQuantizer, ResidualFSQQuantizer
+from codec.quantize.fsq import Bound, CellQuantizer, FSQConfig, FSQQuantizer, RoundingQuantizer
 from codec.quantize.gradient import GradientConfig, GradientQuantizer
 from codec.quantize.grouped import GroupedQuantizer
 from codec.quantize.gumbel import GumbelConfig, GumbelQuantizer
@@ -138,16 +139,24 @@ def _one_codebook(config: OneCodebook, dim: int, *, stage: int) -> RowQuantizer:
         case LFQConfig():
             return LFQQuantizer(config, dim, stage=stage)
         case BSQConfig():
-            return BSQQuantizer(config, dim, stage=stage)
+            return BSQQuantizer(config, dim)
 
 
 def _residual(config: ResidualConfig, dim: int) -> ResidualQuantizer:
     number, dropout = config.num_codebooks, config.dropout
-    if isinstance(config.codebook, FSQConfig):
-        return ResidualFSQQuantizer(config.codebook, dim, num_codebooks=number, dropout=dropout)
-    own = 1 if config.shared else number
-    stages = [_one_codebook(config.codebook, dim, stage=stage) for stage in range(own)]
-    return ResidualQuantizer(stages, dim=dim, num_codebooks=number, dropout=dropout)
+    match config.codebook:
+        case FSQConfig() as fsq:
+            finer = [CellQuantizer(fsq, stage) for stage in range(1, number)]
+            stages = [RoundingQuantizer(fsq, len(fsq.levels)), *finer]
+            return BoundedResidualQuantizer(stages, Bound(fsq.levels), dim=dim, dropout=dropout)
+        case BSQConfig() as bsq:
+            bits = bsq.codebook_bits
+            stages = [BinaryQuantizer(bsq, bits, level=2.0**-stage * bits**-0.5) for stage in range(number)]
+            return BoundedResidualQuantizer(stages, to_sphere, dim=dim, dropout=dropout)
+        case codebook:
+            own = 1 if config.shared else number
+            stages = [_one_codebook(codebook, dim, stage=stage) for stage in range(own)]
+            return ResidualQuantizer(stages, dim=dim, num_codebooks=number, dropout=dropout)
 
 
 def _part(dim: int, number: int, key: str) -> int:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+OPPOSITE = 1e-5  # directions whose sum is shorter have no rotation that float32 could tell
+
 Estimator = Literal["straight_through", "rotation", "diveq"]
 
 
@@ -26,7 +28,8 @@ def rotate(inputs: Tensor, vectors: Tensor) -> Tensor:
 
     R is the rotation that takes the direction of e to that of q, R = I - 2 r rᵀ + 2 q̂ êᵀ with r the unit vector
     between the two, and λ = |q| / |e|: `inputs` get λ Rᵀ g, `vectors` nothing. Where a direction does not exist (e or q
-    zero, or the two opposite) the gradient passes straight through.
+    zero, or the two opposite) the gradient passes straight through. λ has no bound: a latent that is short against its
+    entry gets a large gradient.
     """
     return _apply(_Rotation, inputs, vectors)
 
@@ -76,10 +79,12 @@ class _Rotation(torch.autograd.Function):
         length_in, length_out = inputs.norm(dim=1, keepdim=True), vectors.norm(dim=1, keepdim=True)
         unit_in, unit_out = inputs / length_in, vectors / length_out
         between = unit_in + unit_out
-        between = between / between.norm(dim=1, keepdim=True)
+        length = between.norm(dim=1, keepdim=True)
+        between = between / length
         turned = grad - 2 * between * _dot(between, grad) + 2 * unit_in * _dot(unit_out, grad)
         turned = turned * (length_out / length_in)
-        return torch.where(turned.isfinite().all(1, keepdim=True), turned, grad), None
+        exists = turned.isfinite().all(1, keepdim=True) & (length > OPPOSITE)
+        return torch.where(exists, turned, grad), None
 
 
 class _Diveq(torch.autograd.Function):

@@ -41,8 +41,9 @@ class GumbelConfig(RowConfig):
 class GumbelQuantizer(RowQuantizer):
     """Logits over K codes; training hands on softmax((logits + gumbel noise) / tau) E, otherwise the likeliest entry.
 
-    `codes` are the likeliest ones, in training too: what `encode` gives. `distortion` compares latents with the entries
-    of these codes; it is reported for all quantizers alike, and is not what this one minimises.
+    In eval no gradient of the output reaches the latents, only that of `kl`. `codes` are the likeliest ones, in training
+    too: what `encode` gives (in a residual stack, later stages see what the relaxed draws left). `distortion` compares
+    latents with the entries of these codes; it is reported for all quantizers alike, and is not what this one minimises.
 
     The `kl` loss is the mean over real positions of KL(softmax(logits) || uniform) = log K - H, in nats (Ramesh et al.
     2021, equation 1). N x K probabilities are computed chunk by chunk, and again backward.

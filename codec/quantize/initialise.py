@@ -35,7 +35,7 @@ def _initialise(
 ) -> None:
     if bool(initialised):
         return
-    raise_unless_finite(torch.isfinite(dist.all_reduce_sum(rows.sum())))
+    raise_unless_finite(torch.isfinite(dist.all_reduce_sum(rows.square().sum())))
     real = torch.tensor(len(rows), device=rows.device) if valid is None else valid.sum()
     if int(dist.all_reduce_sum(real)) == 0:
         return

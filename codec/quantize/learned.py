@@ -89,8 +89,11 @@ class LearnedCodebook(CodebookQuantizer):
         if not restarts:
             return torch.zeros_like(sums.total)
         rows = torch.stack([assignment.inputs.detach() for assignment in assignments], 1).flatten(0, 1)
-        valids = [assignment.valid for assignment in assignments if assignment.valid is not None]
-        valid = torch.stack(valids, 1).flatten() if valids else None
+        valid = None
+        if any(assignment.valid is not None for assignment in assignments):
+            everywhere = torch.ones_like(assignments[0].codes, dtype=torch.bool)
+            masks = [everywhere if assignment.valid is None else assignment.valid for assignment in assignments]
+            valid = torch.stack(masks, 1).flatten()
         state = (self.codebook.detach(), self.ema_counts, self.cooldown)
         return restart(rows, valid, self.entries(), dead, self.threshold, *state)
 

@@ -65,11 +65,12 @@ def entropies(
 
 
 def diversity(shares: Tensor, assignment: Assignment) -> Tensor:
-    """log K - H (0-d, nats) of the joint distribution that `shares` `[..., K]`, summed over this rank's rows, make."""
+    """log K - H (0-d, nats) of the distribution that all ranks' `shares` `[K]`, summed over rows, make together."""
     joint = dist.differentiable_sum(shares) if assignment.joint else shares
-    joint = joint / joint.sum(-1, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
-    missing = math.log(shares.shape[-1]) + torch.xlogy(joint, joint).sum(-1)
-    return torch.where(assignment.sums.total > 0, missing, 0).sum()
+    joint = joint / joint.sum().clamp_min(torch.finfo(joint.dtype).tiny)
+    # Not xlogy, whose gradient at 0 is not a number: a code without any probability wants more of it, in full.
+    negative_entropy = (joint * joint.clamp_min(torch.finfo(joint.dtype).tiny).log()).sum()
+    return torch.where(assignment.sums.total > 0, math.log(len(shares)) + negative_entropy, 0)
 
 
 def _mean_distance(assignment: Assignment, left: Tensor, right: Tensor) -> Tensor:

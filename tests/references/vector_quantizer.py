@@ -36,3 +36,26 @@ def residual_codes(rows: np.ndarray, codebooks: list[np.ndarray]) -> tuple[np.nd
         codes.append(nearest(left, codebook))
         left = left - codebook[codes[-1]]
     return np.stack(codes, axis=1), rows - left
+
+
+def residuals(rows: np.ndarray, codebooks: list[np.ndarray]) -> list[np.ndarray]:
+    """What each stage of such a stack sees, `[N, D]` each."""
+    seen = [rows]
+    for codebook in codebooks[:-1]:
+        seen.append(seen[-1] - codebook[nearest(seen[-1], codebook)])
+    return seen
+
+
+def product_codes(rows: np.ndarray, codebooks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Codes `[N, G]` and vectors `[N, D]`, each part of the channels by itself (Jégou et al. 2011)."""
+    width = rows.shape[1] // len(codebooks)
+    parts = [rows[:, width * number : width * (number + 1)] for number in range(len(codebooks))]
+    codes = [nearest(part, codebook) for part, codebook in zip(parts, codebooks, strict=True)]
+    vectors = [codebook[code] for code, codebook in zip(codes, codebooks, strict=True)]
+    return np.stack(codes, axis=1), np.concatenate(vectors, axis=1)
+
+
+def orthogonality(codebook: np.ndarray) -> float:
+    """Mean square of what the cosines of all K x K pairs of entries lack to the identity matrix."""
+    unit = codebook / np.linalg.norm(codebook, axis=1, keepdims=True)
+    return float(np.mean((unit @ unit.T - np.eye(len(unit))) ** 2))
