@@ -19,9 +19,11 @@ from PIL import Image
 from codec.checkpoint import list_models
 from codec.cli import main
 from codec.core.bundled import data_prep_folder, recipes_folder
+from codec.quantize.build import KINDS
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+QUANTIZERS = (REPOSITORY / "docs" / "quantizers.md").read_text(encoding="utf-8")
 LONGEST_FILE = 300  # lines
 LONGEST_STORY = 150  # lines of a recipe's train.py
 # Minutes long, or about other machines; `.ci/run` and the tests of the recipes run what they stand for.
@@ -29,8 +31,8 @@ NOT_RUN_HERE = ("make demo", "make test", "codec train", "codec encode speech.wa
 BUNDLED = {card.name for card in list_models()}
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def _blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
 
 def _commands() -> list[str]:
@@ -77,8 +79,8 @@ def test_the_commands_of_the_readme_run_as_written(reader: Path, monkeypatch: py
             assert main(arguments) == 0, command
 
 
-@pytest.mark.parametrize("snippet", _blocks("python"))
-def test_a_python_snippet_of_the_readme_runs_as_written(reader: Path, snippet: str) -> None:
+@pytest.mark.parametrize("snippet", [*_blocks("python"), *_blocks("python", QUANTIZERS)])
+def test_a_python_snippet_of_the_documents_runs_as_written(reader: Path, snippet: str) -> None:
     _need_models(snippet)
     _run(reader, sys.executable, "-c", snippet)
 
@@ -86,6 +88,15 @@ def test_a_python_snippet_of_the_readme_runs_as_written(reader: Path, snippet: s
 def test_the_commands_not_run_here_are_still_in_the_readme() -> None:
     for start in NOT_RUN_HERE:
         assert any(command.startswith(start) for command in _commands()), start
+
+
+def test_every_kind_of_quantizer_and_every_option_is_documented() -> None:
+    for kind, config in KINDS.items():
+        assert f"| `{kind}` |" in QUANTIZERS, kind
+        for option in set(config.model_fields) - {"kind", "codebook_size", "decay"}:
+            words = " ".join(base.__doc__ or "" for base in config.__mro__)
+            described = f"`{option}" in QUANTIZERS or option in words
+            assert described, f"{kind}: {option}"
 
 
 def test_links_between_documents_lead_somewhere() -> None:

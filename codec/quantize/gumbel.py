@@ -41,9 +41,9 @@ class GumbelConfig(RowConfig):
 class GumbelQuantizer(RowQuantizer):
     """Logits over K codes; training hands on softmax((logits + gumbel noise) / tau) E, otherwise the likeliest entry.
 
-    In eval no gradient of the output reaches the latents, only that of `kl`. `codes` are the likeliest ones, in training
-    too: what `encode` gives (in a residual stack, later stages see what the relaxed draws left). `distortion` compares
-    latents with the entries of these codes; it is reported for all quantizers alike, and is not what this one minimises.
+    In eval no gradient of the output reaches the latents, only that of `kl`. `codes` are the likeliest ones, in
+    training too: what `encode` gives (in a residual stack, later stages see what the relaxed draws left). `distortion`
+    compares latents with the entries of these codes; all quantizers report it, and this one does not minimise it.
 
     The `kl` loss is the mean over real positions of KL(softmax(logits) || uniform) = log K - H, in nats (Ramesh et al.
     2021, equation 1). N x K probabilities are computed chunk by chunk, and again backward.
@@ -93,8 +93,9 @@ class GumbelQuantizer(RowQuantizer):
 
 
 def _draw(rows: Tensor, weight: Tensor, bias: Tensor, codebook: Tensor, temperature: Tensor) -> Tensor:
-    noise = -torch.empty(len(rows), len(weight), device=rows.device).exponential_().log()
-    return ((torch.addmm(bias, rows, weight.t()) + noise) / temperature).softmax(1) @ codebook
+    logits = torch.addmm(bias, rows, weight.t())
+    noise = torch.rand_like(logits).log_().neg_().log_().neg_()  # of a draw that is 0, -infinity: never chosen
+    return ((logits + noise) / temperature).softmax(1) @ codebook
 
 
 def _divergence(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ class SimVQQuantizer(CodebookQuantizer):
     The `codebook` loss moves W and so every entry at once, also those that nothing chose: no code dies, and there is
     no restart. `decode` sees the entries, not C.
 
-    State: `base` C `[K, D]`, float32 in any module dtype, entries of variance 1 / D; `mapping` W starts as random.
+    State: `base` C `[K, D]`, float32 in any module dtype, of variance 1; `mapping` W, a rotation at the start, so that the
+    first entries vary as latents of unit variance do (the published code starts them 1 / (3 D) of that).
     """
 
     float32_buffers = ("ema_counts", "base")
@@ -38,9 +39,9 @@ class SimVQQuantizer(CodebookQuantizer):
         super().__init__(config, dim)
         self.orthogonal = config.orthogonal
         self.base: Tensor
-        base = torch.randn(config.codebook_size, self.width, dtype=torch.float32) * self.width**-0.5
-        self.register_buffer("base", base)
+        self.register_buffer("base", torch.randn(config.codebook_size, self.width, dtype=torch.float32))
         self.mapping = nn.Linear(self.width, self.width, bias=False)
+        nn.init.orthogonal_(self.mapping.weight)
 
     @property
     def loss_names(self) -> tuple[str, ...]:
