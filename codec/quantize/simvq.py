@@ -29,8 +29,8 @@ class SimVQQuantizer(CodebookQuantizer):
     The `codebook` loss moves W and so every entry at once, also those that nothing chose: no code dies, and there is
     no restart. `decode` sees the entries, not C.
 
-    State: `base` C `[K, D]`, float32 in any module dtype, of variance 1; `mapping` W, a rotation at the start, so that the
-    first entries vary as latents of unit variance do (the published code starts them 1 / (3 D) of that).
+    State: `base` C `[K, D]`, float32 in any module dtype, of variance 1; `mapping` W, orthogonal at the start, so that
+    the first entries vary as latents of unit variance do (the published code starts at 1 / (3 D) of that variance).
     """
 
     float32_buffers = ("ema_counts", "base")
