@@ -13,12 +13,15 @@ from codec.losses.spectral import MelLoss, SpectralConvergence
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
-def build_losses(names: Iterable[str], *, sample_rate: int | None = None) -> dict[str, Loss | nn.Module]:
+def build_losses(
+    names: Iterable[str], *, sample_rate: int | None = None, others: Iterable[str] = ()
+) -> dict[str, Loss | nn.Module]:
     """Reconstruction losses by name, each `(reconstruction, target, mask) -> 0-d loss`.
 
     Args:
         names: of `mse`, `l1`, and for sound `mel`, `stft`.
         sample_rate: in Hz, for sound; None for pictures.
+        others: losses that come from elsewhere (the quantizer), to be named to who asks for an unknown one.
 
     Raises:
         UserError: a name is unknown for this kind of signal.
@@ -28,5 +31,8 @@ def build_losses(names: Iterable[str], *, sample_rate: int | None = None) -> dic
         builders |= {"mel": lambda: MelLoss(sample_rate), "stft": SpectralConvergence}
     unknown = sorted(set(names) - set(builders))
     if unknown:
-        raise UserError(f"unknown loss {unknown[0]!r}: this signal has {', '.join(builders)}")
+        raise UserError(
+            f"unknown loss {unknown[0]!r}: this signal has {', '.join(builders)}, its quantizer "
+            f"{', '.join(others) or 'none'}; name only these"
+        )
     return {name: builders[name]() for name in names}

@@ -37,7 +37,7 @@ class ReconstructionTask(nn.Module):
         own = [name for name in weights if name not in of_quantizer]
         if not own:
             raise UserError("no reconstruction loss among the losses: name at least one, such as mse or mel")
-        self.reconstruction_losses = build_losses(own, sample_rate=self.sample_rate)
+        self.reconstruction_losses = build_losses(own, sample_rate=self.sample_rate, others=of_quantizer)
         self.loss_modules = nn.ModuleList(x for x in self.reconstruction_losses.values() if isinstance(x, nn.Module))
 
     def forward(self, signal: Tensor, mask: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
