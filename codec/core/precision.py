@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
 
 import torch
 
@@ -13,8 +14,25 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 
 def float32_island(device_type: str) -> AbstractContextManager[object]:
-    """Autocast off inside: distances, EMA statistics and losses are float32 whatever surrounds them."""
-    return torch.autocast(device_type, enabled=False)
+    """Autocast and short products off inside: distances, EMA statistics and losses are float32 whatever surrounds them.
+
+    A compiled graph keeps the products that `torch.set_float32_matmul_precision` chose: a graph cannot change that.
+    """
+    autocast = torch.autocast(device_type, enabled=False)
+    return autocast if torch.compiler.is_compiling() else _full_products(autocast, device_type)
+
+
+@contextmanager
+def _full_products(autocast: AbstractContextManager[object], device_type: str) -> Iterator[None]:
+    library: Any = torch.backends.cuda if device_type == "cuda" else torch.backends.mkldnn
+    backend = library.matmul
+    before = backend.fp32_precision
+    backend.fp32_precision = "ieee"
+    try:
+        with autocast:
+            yield
+    finally:
+        backend.fp32_precision = before
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:

@@ -48,7 +48,8 @@ class Quantizer(nn.Module, ABC):
             mask: `[b, *space]` bool, True where a position is real; None if all are. All False is legal.
             num_active: use only the first `num_active` codebooks; all if None.
 
-        When training, every rank must call it; in eval no rank waits for another and figures are its own.
+        When training, every rank must call it, with the same `num_active`; in eval no rank waits for another, figures
+        are its own.
 
         Raises:
             NonFiniteError: a real position holds NaN or infinity, on this rank or (when training) on any other.

@@ -73,7 +73,7 @@ class BinaryQuantizer(DigitQuantizer):
         return (2 * digits - 1) * self.level
 
     def _emit(self, assignment: Assignment) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = self.sharpness * assignment.inputs
+        logits = self.sharpness * assignment.anchors
         plus, minus = F.logsigmoid(logits), F.logsigmoid(-logits)
         entropy = -(plus.exp() * plus + minus.exp() * minus).sum(1)
         shares = torch.stack((minus.exp(), plus.exp()), -1)
@@ -82,9 +82,7 @@ class BinaryQuantizer(DigitQuantizer):
         losses = {
             "commitment": commitment(assignment),
             "entropy": mean_over_real(entropy, assignment),
-            "diversity": torch.stack(
-                [diversity(_joint(group), assignment) for group in shares.split(self.group_bits, 1)]
-            ).sum(),
+            "diversity": diversity([_joint(group) for group in shares.split(self.group_bits, 1)], assignment),
         }
         return straight_through(assignment.inputs, assignment.vectors), losses
 

@@ -1,4 +1,4 @@
-"""Residual stacks of scalar quantizers: latents are bounded once, so that what is left always fits the next stage."""
+"""Residual stacks of scalar quantizers, whose latents are bounded once, before the first stage."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from codec.quantize.scalar import DigitQuantizer
 class BoundedResidualQuantizer(ResidualQuantizer):
     """A residual stack in a space of its own: latents are projected to it, bounded, coded, and projected back.
 
-    FSQ: every stage cuts the cell that the one before chose (`CellQuantizer`). BSQ: the stages' levels are 2^-i, on the
-    residual of a point of the unit sphere.
+    FSQ: every stage cuts the cell that the one before chose (`CellQuantizer`), so what is left always fits the next.
+    BSQ: a binary expansion of a point of the unit sphere, with steps of 2^-i / sqrt(d) from i = 0; a coordinate beyond
+    2 / sqrt(d) stays out of its reach.
     """
 
     def __init__(

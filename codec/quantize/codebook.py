@@ -11,7 +11,7 @@ from torch import Tensor
 
 from codec.quantize.estimators import ESTIMATORS, Estimator
 from codec.quantize.lookup import nearest
-from codec.quantize.penalties import commitment, entropies
+from codec.quantize.penalties import codebook_error, commitment, entropies, orthogonality
 from codec.quantize.rows import Assignment, RowConfig, RowQuantizer
 
 
@@ -79,7 +79,26 @@ class CodebookQuantizer(RowQuantizer):
         if self.entropy_temperature:
             entries = self.entries()
             centre = entries.detach().mean(0)  # far from the origin the terms of the squared distance cancel
-            rows, table = assignment.inputs - centre, entries - centre
+            rows, table = assignment.anchors - centre, entries - centre
             bias = -table.square().sum(1)
             losses |= entropies(rows, 2 * table, bias, assignment, temperature=self.entropy_temperature)
         return outputs, losses
+
+
+class TrainableEntries(CodebookQuantizer):
+    """A codebook whose entries learn by gradient.
+
+    `codebook` loss: mean over real positions and channels of (sg(z_e) - e)^2 (van den Oord et al. 2017, equation 3,
+    second term); weigh it 1. If `orthogonal`, also `orthogonality` of the entries.
+    """
+
+    orthogonal: bool
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        return (*super().loss_names, "codebook", *(("orthogonality",) if self.orthogonal else ()))
+
+    def _emit(self, assignment: Assignment) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs, losses = super()._emit(assignment)
+        losses |= {"codebook": codebook_error(assignment)}
+        return outputs, losses | ({"orthogonality": orthogonality(self.entries())} if self.orthogonal else {})

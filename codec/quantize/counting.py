@@ -14,7 +14,7 @@ MOST_COUNTED = 1 << 16  # codes of a codebook made of digits that are still coun
 MOST_LISTED = 1 << 20  # codes that a histogram may have
 
 
-class CodeCounter:
+class CodeTally:
     """Counts codes of a codebook of `radices[0] * radices[1] * ...` entries, and reads the counts.
 
     A codebook made of digits (a scalar or binary quantizer's) of more than `MOST_COUNTED` codes is counted per digit,

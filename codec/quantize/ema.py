@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import field_validator
 from torch import Tensor
 
+from codec.quantize.estimators import Estimator
 from codec.quantize.learned import LearnedCodebook, LearnedCodebookConfig
 from codec.quantize.stats import BatchSums
 
@@ -17,6 +19,13 @@ class EMAConfig(LearnedCodebookConfig):
     """Codebook learned by moving averages; no gradient and no `codebook` loss."""
 
     kind: Literal["ema"] = "ema"
+
+    @field_validator("estimator")
+    @classmethod
+    def _entries_take_no_gradient(cls, estimator: Estimator) -> Estimator:
+        if estimator == "diveq":
+            raise ValueError("diveq lets entries learn by gradient, those of 'ema' do not: take kind 'gradient'")
+        return estimator
 
 
 class EMAQuantizer(LearnedCodebook):

@@ -58,19 +58,21 @@ def _apply(function: type[torch.autograd.Function], inputs: Tensor, vectors: Ten
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, vectors: Tensor) -> Tensor:
-        return vectors.view_as(vectors)
+        return vectors.clone()  # not a view, which nobody could change in place
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
 
 
-class _Rotation(torch.autograd.Function):
+class _BothEnds(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, vectors: Tensor) -> Tensor:
         ctx.save_for_backward(inputs, vectors)
-        return vectors.view_as(vectors)
+        return vectors.clone()
 
+
+class _Rotation(_BothEnds):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -87,12 +89,7 @@ class _Rotation(torch.autograd.Function):
         return torch.where(exists, turned, grad), None
 
 
-class _Diveq(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, vectors: Tensor) -> Tensor:
-        ctx.save_for_backward(inputs, vectors)
-        return vectors.view_as(vectors)
-
+class _Diveq(_BothEnds):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:

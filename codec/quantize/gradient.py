@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from codec.quantize.codebook import TrainableEntries
 from codec.quantize.learned import LearnedCodebook, LearnedCodebookConfig
-from codec.quantize.penalties import codebook_error, orthogonality
-from codec.quantize.rows import Assignment
 
 
 class GradientConfig(LearnedCodebookConfig):
@@ -23,11 +22,10 @@ class GradientConfig(LearnedCodebookConfig):
     orthogonal: bool = False
 
 
-class GradientQuantizer(LearnedCodebook):
+class GradientQuantizer(TrainableEntries, LearnedCodebook):
     """Vector quantizer whose entries are parameters, drawn to their vectors by the `codebook` loss.
 
-    `codebook` loss: mean over real positions and channels of (sg(z_e) - e)^2, equation 3's second term; weigh it 1.
-    With `estimator: diveq` the entries learn from the reconstruction, and it may weigh 0.
+    With `estimator: diveq` the entries learn from the reconstruction, and that loss may weigh 0.
     Running counts serve restarts and histograms only. A restarted entry keeps the optimiser's moments of the old one.
     """
 
@@ -35,12 +33,3 @@ class GradientQuantizer(LearnedCodebook):
         super().__init__(config, dim)
         self.codebook = nn.Parameter(torch.randn(config.codebook_size, self.width))
         self.orthogonal = config.orthogonal
-
-    @property
-    def loss_names(self) -> tuple[str, ...]:
-        return (*super().loss_names, "codebook", *(("orthogonality",) if self.orthogonal else ()))
-
-    def _emit(self, assignment: Assignment) -> tuple[Tensor, dict[str, Tensor]]:
-        outputs, losses = super()._emit(assignment)
-        losses |= {"codebook": codebook_error(assignment)}
-        return outputs, losses | ({"orthogonality": orthogonality(self.entries())} if self.orthogonal else {})

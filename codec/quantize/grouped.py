@@ -85,8 +85,9 @@ class GroupedQuantizer(Quantizer):
         return counts.flatten(0, 1)
 
     def _check_finite(self, latents: Tensor, mask: Tensor | None) -> None:
-        total = (latents if mask is None else torch.where(mask[:, None], latents, 0)).detach().float().sum()
-        raise_unless_finite(torch.isfinite(dist.all_reduce_sum(total) if self.training else total))
+        real = latents.detach() if mask is None else torch.where(mask[:, None], latents.detach(), 0)
+        squares = torch.linalg.vector_norm(real.float()).square()
+        raise_unless_finite(torch.isfinite(dist.all_reduce_sum(squares) if self.training else squares))
 
     def _groups(self) -> list[Quantizer]:
         return list(self.groups)  # pyright: ignore[reportReturnType]

@@ -59,6 +59,7 @@ class GumbelQuantizer(RowQuantizer):
         self.codebook = nn.Parameter(torch.randn(config.codebook_size, self.width))
         self.step: Tensor
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self._last_temperature = self.temperature()  # of the last training forward: a checkpoint computes it again
 
     @property
     def loss_names(self) -> tuple[str, ...]:
@@ -67,8 +68,7 @@ class GumbelQuantizer(RowQuantizer):
     def temperature(self) -> Tensor:
         """tau (0-d) of the next training step."""
         start, end = self.temperatures
-        seen = snapshot(self.step) - int(is_recomputing())
-        progress = (seen / self.anneal_steps).clamp(0, 1)
+        progress = (snapshot(self.step) / self.anneal_steps).clamp(0, 1)
         return end + 0.5 * (start - end) * (1 + torch.cos(math.pi * progress))
 
     def _find(self, rows: Tensor) -> Tensor:
@@ -79,11 +79,13 @@ class GumbelQuantizer(RowQuantizer):
 
     def _emit(self, assignment: Assignment) -> tuple[Tensor, dict[str, Tensor]]:
         weight, bias = self.logits.weight.float(), self.logits.bias.float()
-        kl = in_chunks(_divergence, assignment.inputs, weight, bias)
+        kl = in_chunks(_divergence, assignment.anchors, weight, bias)
         outputs = assignment.vectors
         if self.training:
-            codebook, temperature = self.codebook.float(), self.temperature()
-            outputs = in_chunks(_draw, assignment.inputs, weight, bias, codebook, temperature, random=True)
+            if not is_recomputing():
+                self._last_temperature = self.temperature()
+            args = (weight, bias, self.codebook.float(), self._last_temperature)
+            outputs = in_chunks(_draw, assignment.inputs, *args, random=True)
         return outputs, {"kl": mean_over_real(kl, assignment)}
 
     def _update(self, assignments: Sequence[Assignment], sums: BatchSums, counts: Tensor, gate: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class IBQQuantizer(RowQuantizer):
             "index": mean_over_real((outputs - assignment.anchors).square(), assignment),
         }
         if temperature:
-            losses |= entropies(assignment.inputs, table, None, assignment, temperature=temperature)
+            losses |= entropies(assignment.anchors, table, None, assignment, temperature=temperature)
         return outputs, losses
 
 

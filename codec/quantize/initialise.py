@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from codec.core import dist
+from codec.core.errors import UserError
 from codec.quantize.base import can_branch, raise_unless_finite
 from codec.quantize.kmeans import cluster
 
@@ -25,6 +28,7 @@ def initialise(
 
     Raises:
         NonFiniteError: a real row of any rank holds NaN or infinity.
+        UserError: the codebook is filled on some ranks only.
     """
     operation = _initialise if can_branch(rows) else torch.ops.codec.initialise
     operation(rows, valid, codebook, counts, initialised, method)
@@ -33,11 +37,16 @@ def initialise(
 def _initialise(
     rows: Tensor, valid: Tensor | None, codebook: Tensor, counts: Tensor, initialised: Tensor, method: str
 ) -> None:
-    if bool(initialised):
+    real = torch.full_like(initialised, len(rows), dtype=torch.float32) if valid is None else valid.sum().float()
+    squares = torch.zeros_like(real) if bool(initialised) else rows.square().sum()
+    facts = torch.stack((initialised.float(), squares, real))
+    filled, squares, total = dist.all_reduce_sum(facts).tolist()
+    if filled == dist.world_size():
         return
-    raise_unless_finite(torch.isfinite(dist.all_reduce_sum(rows.square().sum())))
-    real = torch.tensor(len(rows), device=rows.device) if valid is None else valid.sum()
-    if int(dist.all_reduce_sum(real)) == 0:
+    if filled:
+        raise UserError(f"{filled:.0f} of {dist.world_size()} ranks have a filled codebook: load the same state on all")
+    raise_unless_finite(torch.tensor(math.isfinite(squares)))
+    if total == 0:
         return
     if method == "kmeans":
         found = cluster(rows, valid, len(codebook))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,10 +14,10 @@ from codec.quantize.base import can_branch, is_recomputing, raise_unless_finite
 from codec.quantize.codebook import CodebookConfig, CodebookQuantizer
 from codec.quantize.estimators import straight_through
 from codec.quantize.initialise import initialise
-from codec.quantize.restart import Threshold, dead_codes, restart
-from codec.quantize.rows import Assignment
+from codec.quantize.restart import CodebookState, Threshold, dead_codes, restart
+from codec.quantize.rows import Assignment, Found
 from codec.quantize.snapshot import snapshot
-from codec.quantize.stats import BatchSums
+from codec.quantize.stats import BatchSums, merged_sums
 
 
 class LearnedCodebookConfig(CodebookConfig):
@@ -52,14 +53,20 @@ class LearnedCodebook(CodebookQuantizer):
         self.register_buffer("cooldown", torch.zeros(config.codebook_size, dtype=torch.int64))
         self.register_buffer("initialised", torch.tensor(False))
         self._known_initialised = False  # so that the flag is read once, not at every step
-        self._before: Tensor | None = None  # the codebook that the last training forward looked up in
-        self.register_load_state_dict_post_hook(_forget_initialised)
+        self._last: _Forward | None = None
+        self.register_load_state_dict_post_hook(_forget)
 
     def _table(self) -> Tensor:
         table = snapshot(self.codebook).float() if self.training else self.codebook.float()
-        if self._before is not None and is_recomputing():
-            return straight_through(table, self._before)
+        if self.training and self._last is not None and is_recomputing():
+            return straight_through(table, self._last.table)
         return table
+
+    @torch.no_grad()
+    def learn(self, founds: Sequence[Found]) -> Tensor:
+        if self.training and self._last is not None and is_recomputing():
+            self._last.check(merged_sums([found.assignment.sums for found in founds]))
+        return super().learn(founds)
 
     def _move(self, sums: BatchSums, gate: Tensor) -> None:
         """Move the entries by a batch where `gate` (0-d bool) says so."""
@@ -82,7 +89,7 @@ class LearnedCodebook(CodebookQuantizer):
             if not is_finite:
                 raise_unless_finite(torch.isfinite(sums.squared_error))
             restarts = restarts and any_dead
-            self._before = self.codebook.detach().float().clone()
+            self._last = _Forward(self.codebook.detach().float().clone(), sums.squared_error)
         self.ema_counts.copy_(counts)
         self.cooldown.copy_(cooldown)
         self._move(sums, gate)
@@ -94,10 +101,26 @@ class LearnedCodebook(CodebookQuantizer):
             everywhere = torch.ones_like(assignments[0].codes, dtype=torch.bool)
             masks = [everywhere if assignment.valid is None else assignment.valid for assignment in assignments]
             valid = torch.stack(masks, 1).flatten()
-        state = (self.codebook.detach(), self.ema_counts, self.cooldown)
-        return restart(rows, valid, self.entries(), dead, self.threshold, *state)
+        state = CodebookState(self.codebook.detach(), self.ema_counts, self.cooldown)
+        return restart(state, rows, valid, entries=self.entries(), dead=dead, threshold=self.threshold)
 
 
-def _forget_initialised(module: nn.Module, _: object) -> None:
+@dataclass(frozen=True)
+class _Forward:
+    """The last training forward, which an activation checkpoint may compute again, and its `table` `[K, D]`."""
+
+    table: Tensor
+    squared_error: Tensor
+
+    def check(self, again: BatchSums) -> None:
+        """RuntimeError if the recomputation is of another forward than the last, whose table is gone."""
+        if not torch.allclose(again.squared_error, self.squared_error, rtol=0.01):  # kernels may round anew
+            raise RuntimeError(
+                "an activation checkpoint recomputes a quantizer that has learnt from another batch since: "
+                "run backward before the next training forward, or leave the quantizer out of the checkpoint"
+            )
+
+
+def _forget(module: nn.Module, _: object) -> None:
     assert isinstance(module, LearnedCodebook)
-    module._known_initialised = False
+    module._known_initialised, module._last = False, None

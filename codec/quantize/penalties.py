@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,16 +62,27 @@ def entropies(
     bias = table.new_zeros(len(table)) if bias is None else bias
     real = torch.ones_like(assignment.codes, dtype=torch.bool) if assignment.valid is None else assignment.valid
     shares, total_entropy = chunk_sums(_soft_sums, rows, real, table, bias, temperature)
-    return {"entropy": total_entropy / _rows_per_rank(assignment), "diversity": diversity(shares, assignment)}
+    return {"entropy": total_entropy / _rows_per_rank(assignment), "diversity": diversity([shares], assignment)}
 
 
-def diversity(shares: Tensor, assignment: Assignment) -> Tensor:
-    """log K - H (0-d, nats) of the distribution that all ranks' `shares` `[K]`, summed over rows, make together."""
-    joint = dist.differentiable_sum(shares) if assignment.joint else shares
-    joint = joint / joint.sum().clamp_min(torch.finfo(joint.dtype).tiny)
+def diversity(shares: Sequence[Tensor], assignment: Assignment) -> Tensor:
+    """Sum (0-d, nats) over independent parts of log K - H of the distribution that all ranks' rows make together.
+
+    Args:
+        shares: per part `[K]`, the probabilities summed over this rank's rows.
+    """
+    joint = torch.cat(list(shares))
+    if assignment.joint:
+        joint = dist.differentiable_sum(joint)
+    missing = [_missing_entropy(part) for part in joint.split([len(part) for part in shares])]
+    return torch.where(assignment.sums.total > 0, torch.stack(missing).sum(), 0)
+
+
+def _missing_entropy(shares: Tensor) -> Tensor:
+    tiny = torch.finfo(shares.dtype).tiny
+    p = shares / shares.sum().clamp_min(tiny)
     # Not xlogy, whose gradient at 0 is not a number: a code without any probability wants more of it, in full.
-    negative_entropy = (joint * joint.clamp_min(torch.finfo(joint.dtype).tiny).log()).sum()
-    return torch.where(assignment.sums.total > 0, math.log(len(shares)) + negative_entropy, 0)
+    return math.log(len(p)) + (p * p.clamp_min(tiny).log()).sum()
 
 
 def _mean_distance(assignment: Assignment, left: Tensor, right: Tensor) -> Tensor:
@@ -91,7 +103,7 @@ def _soft_sums(rows: Tensor, real: Tensor, table: Tensor, bias: Tensor, temperat
 
 
 class _SquaredDistance(torch.autograd.Function):
-    """Sum of (left - right)^2 where the difference, and that sum, are known already."""
+    """Sum of (left - right)^2 where the difference, and that sum, are known already. It has no second derivative."""
 
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor, difference: Tensor, error: Tensor) -> Tensor:
@@ -100,6 +112,8 @@ class _SquaredDistance(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("the losses of a quantizer have no second derivative: leave out create_graph=True")
         (difference,) = ctx.saved_tensors
         pull = 2 * grads[0] * difference
         return pull if ctx.needs_input_grad[0] else None, -pull if ctx.needs_input_grad[1] else None, None, None

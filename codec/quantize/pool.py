@@ -94,6 +94,6 @@ class Coverage:
         left = self._distances.sum() > 0
         index = self._centred.draw(self._distances, draws)
         after = torch.minimum(self._centred.squared_distances(index), self._distances)
-        best = after.sum(1).argmin()
-        self._distances = torch.where(left, after[best], self._distances)
-        return self._pool[index[best]], left
+        best = after.sum(1).argmin()[None]  # a tensor of one index: looked up without a look at it
+        self._distances = torch.where(left, after.index_select(0, best)[0], self._distances)
+        return self._pool.index_select(0, index.index_select(0, best))[0], left

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from codec.core import dist
 from codec.core.precision import float32_island
 from codec.core.types import Quantized
-from codec.quantize.base import Quantizer, check_codes, check_latents, check_num_active
+from codec.quantize.base import Quantizer, check_codes, check_latents, check_num_active, raise_unless_finite
 from codec.quantize.merging import mean_losses, merge_stats
 from codec.quantize.rows import Found, RowQuantizer
 
@@ -84,13 +84,15 @@ class ResidualQuantizer(Quantizer):
     @torch.no_grad()
     def encode(self, latents: Tensor, *, num_active: int | None = None) -> Tensor:
         check_latents(latents, self.dim)
+        *early, last = self._stages()[: check_num_active(num_active, self.num_codebooks)]
         codes: list[Tensor] = []
         with float32_island(latents.device.type):
             residual = self._enter(latents.float())
-            for stage in self._stages()[: check_num_active(num_active, self.num_codebooks)]:
-                codes.append(stage.encode(residual))
-                residual = residual - stage.dequantize(codes[-1])
-        return torch.cat(codes, 1)
+            raise_unless_finite(torch.isfinite(residual.sum()))
+            for stage in early:
+                code, residual = stage.reduce(residual)
+                codes.append(code)
+            return torch.cat([*codes, last.encode(residual)], 1)
 
     def dequantize(self, codes: Tensor) -> Tensor:
         check_codes(codes, self.num_codebooks, self.codebook_size)

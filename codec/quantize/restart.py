@@ -28,6 +28,15 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class CodebookState:
+    """What a restart changes in place: `codebook` `[K, D]`, `counts` `[K]` float32, `cooldown` `[K]` int64."""
+
+    codebook: Tensor
+    counts: Tensor
+    cooldown: Tensor
+
+
+@dataclass(frozen=True)
 class Replacements:
     """`codes` `[R]` to replace, by `vectors` `[R, D]`, where `taken` `[R]` says so."""
 
@@ -59,19 +68,12 @@ def replacements(rows: Tensor, valid: Tensor | None, entries: Tensor, dead: Tens
     coverage = Coverage(pool, squared_distance(pool, entries[nearest(pool, entries, excluded=leaving)]))
     found = [coverage.take(draws) for draws in random[POOL:].view(len(codes), -1)]
     vectors, taken = zip(*found, strict=True)
-    return Replacements(codes, dist.broadcast(torch.stack(vectors)), torch.stack(taken))
+    return Replacements(codes, dist.broadcast(torch.stack(vectors)), dist.broadcast(torch.stack(taken)))
 
 
 @torch.no_grad()
 def restart(
-    rows: Tensor,
-    valid: Tensor | None,
-    entries: Tensor,
-    dead: Tensor,
-    threshold: Threshold,
-    codebook: Tensor,
-    counts: Tensor,
-    cooldown: Tensor,
+    state: CodebookState, rows: Tensor, valid: Tensor | None, *, entries: Tensor, dead: Tensor, threshold: Threshold
 ) -> Tensor:
     """Replace `dead` `[K]` codes by vectors of the batch; how many (0-d float32).
 
@@ -82,11 +84,10 @@ def restart(
     Args:
         rows: `[N, D]` float32, finite; `valid` `[N]` the real ones, None if all are.
         entries: `[K, D]` float32, what codes stand for.
-        codebook: `[K, D]`, `counts` `[K]` float32 and `cooldown` `[K]` int64 are changed in place.
     """
     operation = _restart if can_branch(rows) else torch.ops.codec.restart
     limits = (threshold.below, threshold.cooldown, threshold.limit)
-    return operation(rows, valid, entries, dead, *limits, codebook, counts, cooldown)
+    return operation(rows, valid, entries, dead, *limits, state.codebook, state.counts, state.cooldown)
 
 
 def _restart(

@@ -21,7 +21,7 @@ from codec.quantize.base import (
     is_recomputing,
     raise_unless_finite,
 )
-from codec.quantize.counting import CodeCounter
+from codec.quantize.counting import CodeTally
 from codec.quantize.estimators import straight_through
 from codec.quantize.layout import project, to_rows
 from codec.quantize.stats import BatchSums, joint_sums, merged_sums
@@ -43,7 +43,7 @@ class Assignment:
 
     Attributes:
         inputs: `[N, D]` looked up, differentiable; zero where padding.
-        anchors: `[N, D]` equal in value; gradients of a commitment loss go here.
+        anchors: `[N, D]` equal in value; gradients of the quantizer's own losses go here.
         valid: `[N]` bool, the real rows; None if all are.
         codes: `[N]`.
         vectors: `[N, D]` what the codes stand for, differentiable where the codebook learns by gradient.
@@ -93,7 +93,7 @@ class RowQuantizer(Quantizer):
         super().__init__(dim)
         self.width = width
         self.decay = config.decay
-        self.counter = CodeCounter(radices)
+        self.counter = CodeTally(radices)
         projects = width != dim
         self.project_in = nn.Linear(dim, width) if projects else None
         self.project_out = nn.Linear(width, dim) if projects else None
@@ -130,15 +130,13 @@ class RowQuantizer(Quantizer):
         """Codes, outputs and losses of `latents` `[b, d, *space]`; the state stays as it is but for its first filling.
 
         Args:
-            anchor: equal to `latents` in value; gradients of a commitment loss go here.
+            anchor: equal to `latents` in value; gradients of the quantizer's own losses go here.
         """
         check_latents(latents, self.dim, mask)
         valid = None if mask is None else mask.reshape(-1)
         with float32_island(latents.device.type):
-            inputs = self._condition(project(self.project_in, to_rows(latents, valid)))
-            anchors = inputs
-            if anchor is not latents:
-                anchors = self._condition(project(self.project_in, to_rows(anchor, valid)))
+            inputs = self._to_rows(latents, valid)
+            anchors = inputs if anchor is latents else self._to_rows(anchor, valid)
             if self.training and not is_recomputing():
                 self._initialise(inputs.detach(), valid)
             assignment = self._assign(inputs, anchors, valid)
@@ -188,10 +186,18 @@ class RowQuantizer(Quantizer):
         check_num_active(num_active, 1)
         check_latents(latents, self.dim)
         with float32_island(latents.device.type):
-            rows = self._condition(project(self.project_in, to_rows(latents, None)))
+            rows = self._to_rows(latents)
             raise_unless_finite(torch.isfinite(rows.sum()))
             codes = self._find(rows)
         return codes.view(latents.shape[0], 1, *latents.shape[2:])
+
+    @torch.no_grad()
+    def reduce(self, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """As a stage: the codes `[b, 1, *space]` of finite float32 `residual` `[b, d, *space]`, and what they leave."""
+        shape = (residual.shape[0], *residual.shape[2:])
+        codes, vectors = self._find_vectors(self._to_rows(residual))
+        outputs = project(self.project_out, vectors).view(*shape, self.dim).movedim(-1, 1)
+        return codes.view(shape)[:, None], residual - outputs
 
     def dequantize(self, codes: Tensor) -> Tensor:
         check_codes(codes, 1, self.codebook_size)
@@ -203,6 +209,9 @@ class RowQuantizer(Quantizer):
 
     def code_counts(self) -> Tensor:
         return self.counter.histogram(self.ema_counts)[None]
+
+    def _to_rows(self, latents: Tensor, valid: Tensor | None = None) -> Tensor:
+        return self._condition(project(self.project_in, to_rows(latents, valid)))
 
     def _find_vectors(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Codes `[N]` of `rows` `[N, D]`, and the vectors `[N, D]` they stand for, differentiable where they learn."""
@@ -239,7 +248,7 @@ class RowQuantizer(Quantizer):
             error = torch.linalg.vector_norm(difference).square()
             total = error.new_full((), len(rows)) if valid is None else valid.sum().to(error.dtype)
             pulls = None
-            if self.pulls_needed and self.training:
+            if self.pulls_needed and self.training and not is_recomputing():
                 pulls = rows.new_zeros(self.codebook_size, self.width).index_add_(0, codes, difference)
             sums = BatchSums(total, self.counter.count(codes, valid), error, pulls)
             if self.training:

@@ -11,7 +11,7 @@ MANY = 1 << 29  # multiplications (N x K x D) so many that a shortlist saves mor
 WIDE, LARGE = 32, 256  # ... where D and K are at least these
 COLUMNS = 64  # the narrowest matrix whose maxima down its columns PyTorch vectorises
 CANDIDATES = 16  # entries of a row that are compared in float32; with more, its shortlist has failed
-UNIT = 2.0**-9  # relative rounding error of bfloat16
+UNIT = 2.0**-8  # relative rounding error of bfloat16, which keeps 8 bits
 TINY = 1e-15  # lengths below it may underflow when squared; with it added, no bound comes out too small
 
 

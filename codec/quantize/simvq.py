@@ -7,9 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from codec.quantize.codebook import CodebookConfig, CodebookQuantizer
-from codec.quantize.penalties import codebook_error, orthogonality
-from codec.quantize.rows import Assignment
+from codec.core import dist
+from codec.quantize.codebook import CodebookConfig, TrainableEntries
 
 
 class SimVQConfig(CodebookConfig):
@@ -23,7 +22,7 @@ class SimVQConfig(CodebookConfig):
     orthogonal: bool = False
 
 
-class SimVQQuantizer(CodebookQuantizer):
+class SimVQQuantizer(TrainableEntries):
     """Vector quantizer with entries C W: C `[K, D]` random and fixed, W `[D, D]` learned (Zhu et al. 2024, equation 6).
 
     The `codebook` loss moves W and so every entry at once, also those that nothing chose: no code dies, and there is
@@ -42,15 +41,14 @@ class SimVQQuantizer(CodebookQuantizer):
         self.register_buffer("base", torch.randn(config.codebook_size, self.width, dtype=torch.float32))
         self.mapping = nn.Linear(self.width, self.width, bias=False)
         nn.init.orthogonal_(self.mapping.weight)
+        self._synchronised = False
 
-    @property
-    def loss_names(self) -> tuple[str, ...]:
-        return (*super().loss_names, "codebook", *(("orthogonality",) if self.orthogonal else ()))
+    @torch.no_grad()
+    def _initialise(self, rows: Tensor, valid: Tensor | None) -> None:
+        """All ranks take the table of rank 0, once."""
+        if not self._synchronised:
+            self.base.copy_(dist.broadcast(self.base))
+            self._synchronised = True
 
     def _table(self) -> Tensor:
         return self.base @ self.mapping.weight.float().t()
-
-    def _emit(self, assignment: Assignment) -> tuple[Tensor, dict[str, Tensor]]:
-        outputs, losses = super()._emit(assignment)
-        losses |= {"codebook": codebook_error(assignment)}
-        return outputs, losses | ({"orthogonality": orthogonality(self.entries())} if self.orthogonal else {})

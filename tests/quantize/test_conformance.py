@@ -289,3 +289,15 @@ def test_a_wrong_key_is_named() -> None:
         parse_quantizer({"kind": "ema", "codebok_size": 4})
     with pytest.raises(UserError, match="kind"):
         parse_quantizer({"kind": "vq"})
+
+
+def test_combinations_that_make_no_sense_are_refused() -> None:
+    for tree, named in (
+        ({"kind": "ema", "estimator": "diveq"}, "take kind 'gradient'"),
+        ({"kind": "residual", "shared": True, "codebook": {"kind": "fsq"}}, "no codebook to share"),
+        ({"kind": "fsq", "levels": [8, 1]}, "2 or more"),
+    ):
+        with pytest.raises(UserError, match=named):
+            parse_quantizer(tree)
+    with pytest.raises(UserError, match="num_heads is 4, which does not divide the 6 channels"):
+        build_quantizer(parse_quantizer({"kind": "multihead", "num_heads": 4}), 6)

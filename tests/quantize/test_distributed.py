@@ -12,6 +12,7 @@ import torch.distributed as torch_dist
 import torch.multiprocessing as multiprocessing
 from torch import Tensor
 
+from codec.core.errors import UserError
 from codec.quantize import NonFiniteError, Quantizer
 from tests.quantize.kinds import DETERMINISTIC, build, latents
 
@@ -28,7 +29,9 @@ def _real(step: int, rank: int) -> Tensor:
 
 
 def _scenario_equal(name: str, rank: int) -> dict[str, Tensor]:
-    quantizer = build(name, seed=0 if name != "ema-normal" else rank)  # a random codebook is rank 0's
+    quantizer = build(name, seed=rank)  # parameters are DDP's to agree on, a codebook or its table is ours
+    for parameter in quantizer.parameters():
+        torch_dist.broadcast(parameter.data, 0)
     for step in range(STEPS):
         torch.manual_seed(step + 1000 * rank)  # ranks need not agree on their random state
         result = quantizer(latents(10 * step + rank), mask=_real(step, rank))
@@ -51,6 +54,18 @@ def _scenario_nan(rank: int) -> dict[str, Tensor]:
     return {"raised": torch.tensor(raised)}
 
 
+def _scenario_loaded(rank: int) -> dict[str, Tensor]:
+    quantizer = build("ema")
+    if rank == 0:
+        state = {key: tensor.clone() for key, tensor in quantizer.state_dict().items()}
+        quantizer.load_state_dict(state | {"initialised": torch.tensor(True)})
+    try:
+        quantizer(latents(0))
+        return {"refused": torch.tensor(False)}
+    except UserError:
+        return {"refused": torch.tensor(True)}
+
+
 def _scenario_eval(rank: int) -> dict[str, Tensor]:
     quantizer = build("residual")
     quantizer(latents(0))
@@ -69,6 +84,7 @@ def _work(rank: int, port: int, folder: str) -> None:
     early(latents(rank))
     results = {name: _scenario_equal(name, rank) for name in NAMES}
     results |= {"early": early.state_dict(), "nan": _scenario_nan(rank), "eval": _scenario_eval(rank)}
+    results |= {"loaded": _scenario_loaded(rank)}
     torch.save(results, Path(folder) / f"{rank}.pt")
     torch_dist.destroy_process_group()
 
@@ -118,3 +134,7 @@ def test_a_nan_on_one_rank_raises_on_all(ranks: list[dict[str, dict[str, Tensor]
 
 def test_one_rank_alone_may_evaluate(ranks: list[dict[str, dict[str, Tensor]]]) -> None:
     assert torch.equal(ranks[0]["eval"]["usage"], ranks[1]["eval"]["usage"])
+
+
+def test_a_codebook_that_only_one_rank_has_loaded_is_refused_on_all(ranks: list[dict[str, dict[str, Tensor]]]) -> None:
+    assert all(bool(rank["loaded"]["refused"]) for rank in ranks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -9,7 +10,7 @@ from codec.quantize.build import build_quantizer, parse_quantizer
 from codec.quantize.codebook import CodebookQuantizer
 from codec.quantize.gradient import GradientQuantizer
 from codec.quantize.residual import ResidualQuantizer
-from tests.quantize.kinds import DIM, build, latents
+from tests.quantize.kinds import DIM, SPECS, build, latents
 
 
 def test_output_gradient_passes_straight_through() -> None:
@@ -49,6 +50,39 @@ def test_every_residual_stage_pulls_the_encoder() -> None:
         left = left - stage.decode(result.codes[:, number : number + 1])
         wanted += 2 * left / left.numel() / 3
     torch.testing.assert_close(pull, wanted)
+
+
+@pytest.mark.parametrize("name", [name for name in SPECS if name.startswith(("residual", "grouped-residual"))])
+def test_every_loss_of_every_residual_stage_pulls_the_encoder(name: str) -> None:
+    quantizer = build(name)
+    for number in range(1, quantizer.num_codebooks + 1):
+        pulls = {}
+        for active in (number - 1, number):
+            if active == 0:
+                continue
+            inputs = latents(0).requires_grad_()
+            for loss_name, loss in quantizer.eval()(inputs, num_active=active).losses.items():
+                if loss_name != "codebook":
+                    (pulls[loss_name, active],) = torch.autograd.grad(loss, inputs, retain_graph=True)
+        for (loss_name, active), pull in pulls.items():
+            before = pulls.get((loss_name, active - 1), torch.zeros_like(pull)) * (active - 1) / active
+            if active == number:
+                assert float((pull - before).abs().max()) > 0, (loss_name, number)
+
+
+def test_a_decoder_may_change_the_output_in_place() -> None:
+    for name in SPECS:
+        quantizer = build(name)
+        for training in (True, False):
+            inputs = latents(0).requires_grad_()
+            torch.relu_(quantizer.train(training)(inputs).latents).sum().backward()
+
+
+def test_a_second_derivative_of_a_loss_is_refused_rather_than_wrong() -> None:
+    inputs = latents(0).requires_grad_()
+    result = build("ema").eval()(inputs)
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(result.losses["commitment"], inputs, create_graph=True)
 
 
 def test_projected_stages_chain_their_gradients() -> None:

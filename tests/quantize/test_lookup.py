@@ -158,7 +158,7 @@ def test_shortlist_gives_each_row_the_same_code_in_any_company(shortlist: list[i
     whole = nearest(data, codebook)
     assert torch.equal(nearest(data[order], codebook), whole[order])
     assert torch.equal(torch.cat([nearest(chunk, codebook) for chunk in data.split(17)]), whole)
-    assert sum(shortlist) == 0
+    assert sum(shortlist) <= 6  # rows left to float32: nearly all are the shortlist's
 
 
 @pytest.mark.parametrize("fast_bfloat16", [False, True])
@@ -268,3 +268,19 @@ def test_fake_tensors_pass_through(device: str) -> None:
     with FakeTensorMode():
         found = nearest(torch.empty(7, 3, device=device), torch.empty(5, 3, device=device))
     assert found.shape == (7,) and found.dtype == torch.int64 and found.device.type == device
+
+
+def test_rounding_of_the_factors_in_opposite_directions_hides_no_nearest_code() -> None:
+    """All products of one code round down in bfloat16 and all of the other up, by nearly half a step each."""
+    half, close, step = 32, 2e-6, 2.0**-8
+    row = torch.cat((torch.full((half,), 1 + step - close), torch.full((half,), 1 + step + close)))
+    left, right = row / 16 * (torch.arange(64) < half), row / 16 * (torch.arange(64) >= half)
+    table = torch.zeros(256, 64)
+    table[:4] = torch.stack((left, right, -left, -right))
+    gap = float(row.double() @ (right - left).double())
+    for shift in torch.linspace(-0.03, 0.03, 500).tolist():
+        offset = torch.zeros(256)
+        offset[0], offset[1], offset[3] = -shift - gap - 3e-5, -shift, shift
+        offset[2] = -offset[0]
+        wanted = (offset.double() - table.double() @ row.double()).argmin()
+        assert int(search_cpu._by_shortlist(row[None], table, offset)) == int(wanted)

@@ -137,10 +137,10 @@ def test_padding_is_invisible_in_losses_and_gradients() -> None:
 @given(size=st.integers(2, 300), ranks=st.integers(1, 50))
 def test_diversity_of_an_even_mean_is_zero_and_of_one_code_log_k(size: int, ranks: int) -> None:
     some = _assignment(torch.zeros(ranks, 2))
-    even = diversity(torch.full((size,), ranks / size), some)
+    even = diversity([torch.full((size,), ranks / size)], some)
     torch.testing.assert_close(even, torch.zeros(()), rtol=0, atol=5e-6)  # float32: log K and a sum of K terms
     single = torch.zeros(size).index_fill_(0, torch.tensor([size - 1]), ranks)
-    torch.testing.assert_close(diversity(single, some), torch.tensor(math.log(size)))
+    torch.testing.assert_close(diversity([single], some), torch.tensor(math.log(size)))
 
 
 @pytest.mark.parametrize("kind", ["gradient", "ema", "simvq", "ibq"])

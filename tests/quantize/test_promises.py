@@ -131,6 +131,36 @@ def test_activation_checkpointing_updates_once_and_keeps_the_gradient(
         assert torch.equal(tensor, checkpointed.state_dict()[key]), key
 
 
+@pytest.mark.parametrize("name", ["ema", "gradient", "residual-shared", "gumbel"])
+def test_activation_checkpointing_in_eval_and_after_loading_sees_the_codebook_as_it_is(name: str) -> None:
+    plain, checkpointed = _Plain(build(name)), _Checkpointed(build(name))
+    for model in (plain, checkpointed):
+        for step in range(2):
+            torch.manual_seed(step)
+            model(latents(5 * step))
+    for change in ("eval", "load"):
+        if change == "load":
+            state = {key: tensor * 2 for key, tensor in plain.state_dict().items() if tensor.is_floating_point()}
+        for model in (plain, checkpointed):
+            model.eval() if change == "eval" else model.load_state_dict(state, strict=False)
+        pulls = []
+        for model in (plain, checkpointed):
+            inputs = latents(7).requires_grad_()
+            output, losses = model(inputs)
+            (output + losses).backward()
+            pulls.append(inputs.grad)
+        torch.testing.assert_close(pulls[1], pulls[0], rtol=1e-6, atol=1e-6)
+
+
+def test_a_checkpoint_of_a_forward_before_the_last_is_refused_rather_than_wrong() -> None:
+    for name in ("ema", "gradient", "residual"):
+        model = _Checkpointed(build(name))
+        output, _ = model(latents(0).requires_grad_())
+        model(latents(9).requires_grad_())
+        with pytest.raises(RuntimeError, match="run backward before the next training forward"):
+            output.backward()
+
+
 @pytest.mark.parametrize("kind", [{"kind": "fsq", "levels": [8] * 12}, {"kind": "lfq", "codebook_bits": 20}])
 def test_codebooks_of_a_million_codes_and_more_use_kilobytes(kind: dict[str, Any]) -> None:
     quantizer = _quantizer(16, **kind)
@@ -156,6 +186,32 @@ def test_one_nan_vector_among_thousands_raises_and_leaves_the_codebook_as_it_was
             quantizer(inputs)
         for key, tensor in quantizer.state_dict().items():
             assert torch.equal(tensor, before[key]), (name, key)
+
+
+def test_a_value_too_large_to_square_raises_and_moves_no_group() -> None:
+    for name in ("grouped", "grouped-residual", "multihead", "residual"):
+        quantizer = build(name)
+        quantizer(latents(0))
+        before = {key: tensor.clone() for key, tensor in quantizer.state_dict().items()}
+        inputs = latents(1)
+        inputs[0, DIM - 1, 3] = 1e25
+        with pytest.raises(NonFiniteError, match="NaN or infinity"):
+            quantizer(inputs)
+        for key, tensor in quantizer.state_dict().items():
+            assert torch.equal(tensor, before[key]), (name, key)
+
+
+@pytest.mark.parametrize("name", ["ema-projected", "residual", "simvq", "gumbel", "ibq", "lfq-projected"])
+def test_short_products_asked_for_globally_change_no_code(name: str) -> None:
+    quantizer = trained(name)
+    inputs = latents(0, length=4000)
+    wanted = quantizer.encode(inputs)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(quantizer.encode(inputs), wanted)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_fewer_vectors_than_codes_at_the_start_give_distinct_codes() -> None:
