@@ -51,7 +51,7 @@ class CodeTally:
 
     def perplexity(self, counts: Tensor) -> Tensor:
         """Number (0-d) of equally likely codes that would be as diverse."""
-        return self._product([stats.perplexity(part) for part in self._split(counts)])
+        return stats.perplexity(counts, parts=len(self.radices))
 
     def histogram(self, counts: Tensor) -> Tensor:
         """Integer counts `[K]`, each at least 1, from moving-average `counts` `[C]`.

@@ -60,9 +60,13 @@ def usage(counts: Tensor) -> Tensor:
     return (counts > 0).float().mean()
 
 
-def perplexity(counts: Tensor) -> Tensor:
-    """exp(entropy) (0-d) of `counts` `[K]`: the number of equally likely codes that would be as diverse; 1 if empty."""
-    share = counts / counts.sum().clamp_min(torch.finfo(counts.dtype).tiny)
+def perplexity(counts: Tensor, *, parts: int = 1) -> Tensor:
+    """exp(entropy) (0-d) of `counts` `[K]`: the number of equally likely codes that would be as diverse; 1 if empty.
+
+    Args:
+        parts: how many counts of the same events stand one after another in `counts`; the entropies are added.
+    """
+    share = parts * counts / counts.sum().clamp_min(torch.finfo(counts.dtype).tiny)
     return torch.special.entr(share).sum().exp()
 
 
