@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
+from codec.quantize.base import can_branch
 from codec.quantize.estimators import ESTIMATORS, Estimator
 from codec.quantize.lookup import nearest
 from codec.quantize.penalties import codebook_error, commitment, entropies, orthogonality
@@ -38,6 +40,8 @@ class CodebookConfig(RowConfig):
 class CodebookQuantizer(RowQuantizer):
     """Nearest entry of a codebook; subclasses say where the entries come from and how they learn.
 
+    State besides the entries: `ema_counts` `[K]`, `initialised` (whether a first batch has set them).
+
     The `commitment` loss is on the encoder's side, in the codebook's space; weigh it with beta, 0.25 in the paper.
     """
 
@@ -46,6 +50,10 @@ class CodebookQuantizer(RowQuantizer):
         self.lookup = config.lookup
         self.estimate = ESTIMATORS[config.estimator]
         self.entropy_temperature = config.entropy_temperature
+        self.initialised: Tensor
+        self.register_buffer("initialised", torch.tensor(False))
+        self._known_initialised = False  # so that the flag is read once, not at every step
+        self.register_load_state_dict_post_hook(_forget_initialised)
 
     @property
     def loss_names(self) -> tuple[str, ...]:
@@ -55,9 +63,21 @@ class CodebookQuantizer(RowQuantizer):
     def _table(self) -> Tensor:
         """Float32 entries `[K, D]` as they are stored or made, differentiable if they learn by gradient."""
 
+    @abstractmethod
+    def _fill(self, rows: Tensor, valid: Tensor | None) -> None:
+        """Set the entries by the first batch, `rows` `[N, D]` of which `valid` `[N]` are real, unless `initialised`."""
+
     def entries(self) -> Tensor:
         """Float32 entries `[K, D]` that codes stand for."""
         return self._condition(self._table())
+
+    @torch.no_grad()
+    def _initialise(self, rows: Tensor, valid: Tensor | None) -> None:
+        if self._known_initialised:
+            return
+        self._fill(rows, valid)
+        if can_branch(rows):
+            self._known_initialised = bool(self.initialised)
 
     def _condition(self, rows: Tensor) -> Tensor:
         return F.normalize(rows, dim=-1) if self.lookup == "cosine" else rows
@@ -102,3 +122,8 @@ class TrainableEntries(CodebookQuantizer):
         outputs, losses = super()._emit(assignment)
         losses |= {"codebook": codebook_error(assignment)}
         return outputs, losses | ({"orthogonality": orthogonality(self.entries())} if self.orthogonal else {})
+
+
+def _forget_initialised(module: nn.Module, _: object) -> None:
+    assert isinstance(module, CodebookQuantizer)
+    module._known_initialised = False

@@ -12,6 +12,8 @@ from codec.core.errors import UserError
 from codec.quantize.base import can_branch, raise_unless_finite
 from codec.quantize.kmeans import cluster
 
+RIDGE = 1e-6  # of the mean moment, added so that latents without any variance in a direction have a root, too
+
 
 @torch.no_grad()
 def initialise(
@@ -24,7 +26,8 @@ def initialise(
 
     Args:
         rows: `[N, D]` float32; `valid` `[N]` the real ones, None if all are.
-        method: `kmeans`, or `normal`: the random codebook that rank 0 has.
+        method: `kmeans`; `normal`: the random codebook that rank 0 has; or `moments`, for a map W `[D, D]` in the place
+            of a codebook: W Wᵀ is the mean of x xᵀ over real rows.
 
     Raises:
         NonFiniteError: a real row of any rank holds NaN or infinity.
@@ -52,9 +55,18 @@ def _initialise(
         found = cluster(rows, valid, len(codebook))
         codebook.copy_(found.centres)
         counts.copy_(found.counts)
+    elif method == "moments":
+        codebook.copy_(_moments_root(rows if valid is None else torch.where(valid[:, None], rows, 0), total))
     else:
         codebook.copy_(dist.broadcast(codebook))
     initialised.fill_(True)
+
+
+def _moments_root(rows: Tensor, total: float) -> Tensor:
+    """Lower triangular root `[D, D]` of the mean of x xᵀ over the `total` real rows of all ranks, others zero."""
+    moments = dist.all_reduce_sum((rows.t() @ rows).double()) / total
+    floor = RIDGE * moments.diagonal().mean() + torch.finfo(torch.float32).tiny
+    return dist.broadcast(torch.linalg.cholesky(moments + floor * torch.eye(len(moments), device=rows.device)).float())
 
 
 _operation = torch.library.custom_op(

@@ -39,20 +39,17 @@ class LearnedCodebookConfig(CodebookConfig):
 class LearnedCodebook(CodebookQuantizer):
     """A codebook of its own, initialised from data and kept alive; subclasses say how entries move.
 
-    State besides the codebook: `ema_counts` `[K]`, `cooldown` `[K]` (steps until a code may restart), `initialised`.
+    State: `codebook` `[K, D]`, `cooldown` `[K]` (steps until a code may restart).
     """
 
     codebook: Tensor
     cooldown: Tensor
-    initialised: Tensor
 
     def __init__(self, config: LearnedCodebookConfig, dim: int) -> None:
         super().__init__(config, dim)
         self.init = config.init
         self.threshold = Threshold(config.restart_below, config.restart_cooldown, config.restart_limit)
         self.register_buffer("cooldown", torch.zeros(config.codebook_size, dtype=torch.int64))
-        self.register_buffer("initialised", torch.tensor(False))
-        self._known_initialised = False  # so that the flag is read once, not at every step
         self._last: _Forward | None = None
         self.register_load_state_dict_post_hook(_forget)
 
@@ -71,13 +68,8 @@ class LearnedCodebook(CodebookQuantizer):
     def _move(self, sums: BatchSums, gate: Tensor) -> None:
         """Move the entries by a batch where `gate` (0-d bool) says so."""
 
-    @torch.no_grad()
-    def _initialise(self, rows: Tensor, valid: Tensor | None) -> None:
-        if self._known_initialised:
-            return
+    def _fill(self, rows: Tensor, valid: Tensor | None) -> None:
         initialise(rows, valid, self.codebook.detach(), self.ema_counts, self.initialised, self.init)
-        if can_branch(rows):
-            self._known_initialised = bool(self.initialised)
 
     def _update(self, assignments: Sequence[Assignment], sums: BatchSums, counts: Tensor, gate: Tensor) -> Tensor:
         """One look at values per step, to raise and to see whether a code is dead."""
@@ -123,4 +115,4 @@ class _Forward:
 
 def _forget(module: nn.Module, _: object) -> None:
     assert isinstance(module, LearnedCodebook)
-    module._known_initialised, module._last = False, None
+    module._last = None

@@ -42,7 +42,7 @@ class Assignment:
     """Rows and the codes they were given; N rows of D channels, all float32.
 
     Attributes:
-        inputs: `[N, D]` looked up, differentiable; zero where padding.
+        inputs: `[N, D]` looked up, differentiable; finite, but of no meaning, where padding.
         anchors: `[N, D]` equal in value; gradients of the quantizer's own losses go here.
         valid: `[N]` bool, the real rows; None if all are.
         codes: `[N]`.

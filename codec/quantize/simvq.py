@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from codec.core import dist
+from codec.quantize.base import can_branch
 from codec.quantize.codebook import CodebookConfig, TrainableEntries
+from codec.quantize.initialise import initialise
 
 
 class SimVQConfig(CodebookConfig):
@@ -28,8 +30,10 @@ class SimVQQuantizer(TrainableEntries):
     The `codebook` loss moves W and so every entry at once, also those that nothing chose: no code dies, and there is
     no restart. `decode` sees the entries, not C.
 
-    State: `base` C `[K, D]`, float32 in any module dtype, of variance 1; `mapping` W, orthogonal at the start, so that
-    the first entries vary as latents of unit variance do (the published code starts at 1 / (3 D) of that variance).
+    The first training batch sets W (the paper leaves it random, and small): to the square root of the latents' second
+    moments, so that the entries are drawn as from a Gaussian fitted to them.
+
+    State: `base` C `[K, D]`, of variance 1, float32 in any module dtype; `mapping` W.
     """
 
     float32_buffers = ("ema_counts", "base")
@@ -40,15 +44,11 @@ class SimVQQuantizer(TrainableEntries):
         self.base: Tensor
         self.register_buffer("base", torch.randn(config.codebook_size, self.width, dtype=torch.float32))
         self.mapping = nn.Linear(self.width, self.width, bias=False)
-        nn.init.orthogonal_(self.mapping.weight)
-        self._synchronised = False
 
-    @torch.no_grad()
-    def _initialise(self, rows: Tensor, valid: Tensor | None) -> None:
-        """All ranks take the table of rank 0, once."""
-        if not self._synchronised:
+    def _fill(self, rows: Tensor, valid: Tensor | None) -> None:
+        if can_branch(rows):
             self.base.copy_(dist.broadcast(self.base))
-            self._synchronised = True
+        initialise(rows, valid, self.mapping.weight.detach(), self.ema_counts, self.initialised, "moments")
 
     def _table(self) -> Tensor:
         return self.base @ self.mapping.weight.float().t()

@@ -31,8 +31,8 @@ def _mapped(quantizer: SimVQQuantizer) -> np.ndarray:
 
 def test_codes_and_decode_use_the_mapped_entries() -> None:
     quantizer, latents = _quantizer(), _draw(0)
-    entries = _mapped(quantizer)
     result = quantizer(latents)
+    entries = _mapped(quantizer)
     rows = latents.movedim(1, -1).reshape(-1, DIM).double().numpy()
     codes = nearest(rows, entries)
     assert np.array_equal(result.codes.reshape(-1).numpy(), codes)
@@ -86,3 +86,19 @@ def test_the_base_is_part_of_the_saved_state() -> None:
     right = build_quantizer(parse_quantizer({"kind": "simvq", "codebook_size": SIZE}), DIM)
     right.load_state_dict(left.state_dict())
     assert torch.equal(left.encode(_draw(2)), right.encode(_draw(2)))
+
+
+def test_the_first_batch_gives_the_entries_the_second_moments_of_its_real_positions() -> None:
+    quantizer = build_quantizer(parse_quantizer({"kind": "simvq", "codebook_size": 4096}), 3)
+    assert isinstance(quantizer, SimVQQuantizer)
+    latents = torch.randn(4, 3, 500, generator=torch.Generator().manual_seed(0)) * torch.tensor([[9.0], [1.0], [0.1]])
+    latents[:, 1] += 5 * latents[:, 2]
+    mask = torch.arange(500) < torch.tensor([500, 300, 0, 500])[:, None]
+    quantizer(torch.where(mask[:, None], latents, 1e3), mask=mask)
+    rows = latents.movedim(1, -1)[mask].double()
+    wanted = rows.t() @ rows / len(rows)
+    weight = quantizer.mapping.weight.detach().double()
+    torch.testing.assert_close(weight @ weight.t(), wanted, rtol=1e-4, atol=1e-4)  # the ridge, and float32
+    before = quantizer.mapping.weight.detach().clone()
+    quantizer(latents + 100)
+    assert torch.equal(quantizer.mapping.weight, before)
