@@ -10,7 +10,7 @@ FEW = 1 << 16  # scores so few that preparing the table would take longer than i
 MANY = 1 << 29  # multiplications (N x K x D) so many that a shortlist saves more than it costs ...
 WIDE, LARGE = 32, 256  # ... where D and K are at least these
 COLUMNS = 64  # the narrowest matrix whose maxima down its columns PyTorch vectorises
-CANDIDATES = 16  # entries of a row that are compared in float32; with more, its shortlist has failed
+CANDIDATES = 32  # entries of a row that are compared in float32; with more, its shortlist has failed
 UNIT = 2.0**-8  # relative rounding error of bfloat16, which keeps 8 bits
 TINY = 1e-15  # lengths below it may underflow when squared; with it added, no bound comes out too small
 
@@ -57,7 +57,7 @@ def _by_shortlist(rows: Tensor, table: Tensor, offset: Tensor) -> Tensor:
     many entries reach it, is left to the search in float32.
     """
     blocks, columns = _grid(table.shape[0])
-    product, error_per_length, error = _centred_product(table, offset)
+    product, length, lost, error = _centred_product(table, offset)
     step = _step(rows, product)
     extended, buffer = product.new_ones(step, product.shape[0]), product.new_empty(step, product.shape[1])
     found = torch.full((rows.shape[0],), -1)
@@ -65,9 +65,10 @@ def _by_shortlist(rows: Tensor, table: Tensor, offset: Tensor) -> Tensor:
         count = chunk.shape[0]
         extended[:count, :-2] = chunk
         torch.mm(extended[:count], product, out=buffer[:count])
+        rounding = torch.linalg.vector_norm(chunk - extended[:count, :-2], dim=1).add_(TINY).mul_(length)
         bits = buffer[:count].view(torch.int16).view(count, blocks, columns)
         best = bits.amax(1)
-        slack = torch.linalg.vector_norm(chunk, dim=1).add_(TINY).mul_(error_per_length).add_(error).mul_(2)
+        slack = torch.linalg.vector_norm(chunk, dim=1).add_(TINY).mul_(lost).add_(rounding).add_(error).mul_(2)
         reach = best.amax(1).view(torch.bfloat16).float().mul_(1 - 2 * UNIT).sub_(slack)
         below = torch.where(reach > 0, reach.bfloat16().view(torch.int16) - 1, torch.iinfo(torch.int16).max)
         row, column = _uncrowded(*_above(best, below), count)
@@ -80,13 +81,13 @@ def _by_shortlist(rows: Tensor, table: Tensor, offset: Tensor) -> Tensor:
     return found
 
 
-def _centred_product(table: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _centred_product(table: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """`[D + 2, blocks * columns]` bfloat16 for rows with two ones at their end, and the bound on a score's error.
 
     A constant that is taken off all entries moves all scores of a row alike, so those that can be found are centred.
-    The offset is split over two bfloat16s. With u their rounding error, Cauchy-Schwarz bounds the error of a score by
-    (2u + u^2) |x| max|t_k| + u^2 max|offset_k| and what the sum of D + 2 products adds. Given are the factor of |x| and
-    the rest.
+    The offset is split over two bfloat16s, with a rounding error u. With dx and dt_k what a row and an entry lose to
+    theirs, Cauchy-Schwarz bounds the error of a score by |dx| max|t_k| + (1 + u) |x| max|dt_k| + u^2 max|offset_k| and
+    what the sum of D + 2 products adds. Given are the factor of |dx|, that of |x|, and the rest.
     """
     usable = offset < float("inf")
     share = usable / usable.sum()
@@ -98,7 +99,8 @@ def _centred_product(table: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Ten
     length = torch.linalg.vector_norm(centred, dim=1).max() + TINY
     highest = torch.where(usable[:, None], height, 0).abs().max() + TINY
     product = _arranged(torch.cat((centred, low, high), 1).bfloat16())
-    return product, length * (2.02 * UNIT + summing), highest * (2 * UNIT * UNIT + summing)
+    lost = torch.linalg.vector_norm(centred - centred.bfloat16(), dim=1).max() + TINY
+    return product, length * 1.01, lost * 1.01 + length * summing, highest * (2 * UNIT * UNIT + summing)
 
 
 def _grid(size: int) -> tuple[int, int]:
