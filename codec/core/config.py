@@ -91,6 +91,10 @@ def _describe(problem: Any) -> str:
         return f"unknown key {key!r}"
     if problem["type"] == "missing":
         return f"{key!r} is missing"
+    if problem["type"] == "union_tag_not_found":
+        return f"{key!r} has no 'kind'"
+    if problem["type"] == "union_tag_invalid":
+        return f"{key!r} has kind {problem['ctx']['tag']!r}: wanted one of {problem['ctx']['expected_tags']}"
     message = problem["msg"].removeprefix("Value error, ")
     if isinstance(problem["input"], dict):  # a combination of keys, which the message names
         return f"{key!r}: {message}"

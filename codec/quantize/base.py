@@ -115,7 +115,8 @@ def check_latents(latents: Tensor, dim: int, mask: Tensor | None = None) -> None
 
 def check_codes(codes: Tensor, num_codebooks: int, codebook_size: int) -> None:
     """UserError unless `codes` is an integer `[b, q, *space]`, q from 1 to `num_codebooks`, -1 <= code < K."""
-    if codes.dim() < 2 or not 1 <= codes.shape[1] <= num_codebooks or codes.is_floating_point():
+    whole = not codes.is_floating_point() and codes.dtype != torch.bool
+    if codes.dim() < 2 or not 1 <= codes.shape[1] <= num_codebooks or not whole:
         raise UserError(
             f"codes are {codes.dtype} {tuple(codes.shape)}; wanted integers [b, q, *space], q 1 to {num_codebooks}"
         )

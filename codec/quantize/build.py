@@ -140,6 +140,10 @@ def _one_codebook(config: OneCodebook, dim: int, *, stage: int) -> RowQuantizer:
             return LFQQuantizer(config, dim, stage=stage)
         case BSQConfig():
             return BSQQuantizer(config, dim)
+        case _:
+            raise UserError(
+                f"a quantizer is built from a config, this is a {type(config).__name__}: parse_quantizer it"
+            )
 
 
 def _residual(config: ResidualConfig, dim: int) -> ResidualQuantizer:

@@ -188,8 +188,7 @@ class RowQuantizer(Quantizer):
         with float32_island(latents.device.type):
             rows = self._to_rows(latents)
             raise_unless_finite(torch.isfinite(rows.sum()))
-            codes = self._find(rows)
-        return codes.view(latents.shape[0], 1, *latents.shape[2:])
+            return self._find(rows).view(latents.shape[0], 1, *latents.shape[2:])
 
     @torch.no_grad()
     def reduce(self, residual: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,7 +200,7 @@ class RowQuantizer(Quantizer):
 
     def dequantize(self, codes: Tensor) -> Tensor:
         check_codes(codes, 1, self.codebook_size)
-        index = codes[:, 0]
+        index = codes[:, 0].long()
         with float32_island(codes.device.type):
             outputs = project(self.project_out, self._vectors(index.clamp_min(0)))
             outputs = torch.where((index >= 0)[..., None], outputs, 0)

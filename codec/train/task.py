@@ -33,7 +33,10 @@ class ReconstructionTask(nn.Module):
         of_quantizer = model.quantizer.loss_names
         for name in of_quantizer:
             if name not in weights:
-                raise UserError(f"losses give {name!r} no weight, but this quantizer has it: add it (it may be 0)")
+                raise UserError(
+                    f"losses give {name!r} no weight, but this quantizer has it: add losses.{name}=WEIGHT "
+                    "(docs/quantizers.md says what to start from)"
+                )
         own = [name for name in weights if name not in of_quantizer]
         if not own:
             raise UserError("no reconstruction loss among the losses: name at least one, such as mse or mel")

@@ -162,19 +162,30 @@ def test_a_vector_that_is_not_finite_raises_and_harms_nothing(name: str, poison:
         quantizer(latents(5))
 
 
+def _descend(quantizer: Quantizer, step: int) -> Tensor:
+    """A training step of plain gradient descent; the codes it gave."""
+    torch.manual_seed(step)
+    result = quantizer(latents(step).requires_grad_())
+    (result.latents.square().mean() + sum(result.losses.values())).backward()
+    with torch.no_grad():
+        for parameter in quantizer.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.05 * parameter.grad
+    quantizer.zero_grad()
+    return result.codes
+
+
 @every_kind
 def test_saved_state_continues_bit_for_bit(name: str, tmp_path) -> None:
-    whole = build(name)
+    whole, codes = build(name), []
     for step in range(6):
         if step == 3:
             torch.save(whole.state_dict(), tmp_path / "state.pt")
-        torch.manual_seed(step)
-        whole(latents(step))
+        codes.append(_descend(whole, step))
     resumed = build(name, seed=1)
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     for step in range(3, 6):
-        torch.manual_seed(step)
-        resumed(latents(step))
+        assert torch.equal(_descend(resumed, step), codes[step])
     _assert_same_state(whole.state_dict(), resumed.state_dict())
 
 
@@ -280,6 +291,10 @@ def test_mistakes_are_named(name: str) -> None:
         quantizer(torch.zeros(1, DIM, 3), mask=torch.ones(1, 4, dtype=torch.bool))
     with pytest.raises(UserError, match="codes run"):
         quantizer.decode(torch.full((1, 1, 3), quantizer.codebook_size))
+    with pytest.raises(UserError, match="wanted integers"):
+        quantizer.decode(torch.ones(1, 1, 3, dtype=torch.bool))
+    small = torch.ones(1, 1, 3, dtype=torch.uint8)
+    assert torch.equal(quantizer.decode(small), quantizer.decode(small.long()))
     with pytest.raises(UserError, match="num_active"):
         quantizer(latents(0), num_active=quantizer.num_codebooks + 1)
 
@@ -287,8 +302,12 @@ def test_mistakes_are_named(name: str) -> None:
 def test_a_wrong_key_is_named() -> None:
     with pytest.raises(UserError, match="codebok_size"):
         parse_quantizer({"kind": "ema", "codebok_size": 4})
-    with pytest.raises(UserError, match="kind"):
+    with pytest.raises(UserError, match=r"has kind 'vq': wanted one of 'ema', 'gradient'"):
         parse_quantizer({"kind": "vq"})
+    with pytest.raises(UserError, match="has no 'kind'"):
+        parse_quantizer({"codebook_size": 4})
+    with pytest.raises(UserError, match="this is a dict: parse_quantizer it"):
+        build_quantizer({"kind": "ema"}, 4)  # pyright: ignore[reportArgumentType]
 
 
 def test_combinations_that_make_no_sense_are_refused() -> None:

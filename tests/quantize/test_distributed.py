@@ -18,6 +18,7 @@ from tests.quantize.kinds import DETERMINISTIC, build, latents
 
 NAMES = DETERMINISTIC
 STEPS = 4
+PADDED_START = ("ema", "gradient", "multihead", "residual-shared")
 
 
 def _real(step: int, rank: int) -> Tensor:
@@ -36,6 +37,15 @@ def _scenario_equal(name: str, rank: int) -> dict[str, Tensor]:
         torch.manual_seed(step + 1000 * rank)  # ranks need not agree on their random state
         result = quantizer(latents(10 * step + rank), mask=_real(step, rank))
     return quantizer.state_dict() | {f"stats {key}": value for key, value in result.stats.items()}
+
+
+def _scenario_padded_start(name: str, rank: int) -> dict[str, Tensor]:
+    """Rank 1 has nothing real while the codebook is filled; then entries die, and restart, on both."""
+    quantizer, restarts = build(name, seed=0), 0.0
+    for step in range(6):
+        real = torch.ones(3, 20, dtype=torch.bool) if rank == 0 or step > 0 else torch.zeros(3, 20, dtype=torch.bool)
+        restarts += float(quantizer(latents(40 * step + rank), mask=real).stats["restarts"])
+    return quantizer.state_dict() | {"restarts": torch.tensor(restarts)}
 
 
 def _scenario_nan(rank: int) -> dict[str, Tensor]:
@@ -85,6 +95,7 @@ def _work(rank: int, port: int, folder: str) -> None:
     results = {name: _scenario_equal(name, rank) for name in NAMES}
     results |= {"early": early.state_dict(), "nan": _scenario_nan(rank), "eval": _scenario_eval(rank)}
     results |= {"loaded": _scenario_loaded(rank)}
+    results |= {f"start {name}": _scenario_padded_start(name, rank) for name in PADDED_START}
     torch.save(results, Path(folder) / f"{rank}.pt")
     torch_dist.destroy_process_group()
 
@@ -138,3 +149,13 @@ def test_one_rank_alone_may_evaluate(ranks: list[dict[str, dict[str, Tensor]]]) 
 
 def test_a_codebook_that_only_one_rank_has_loaded_is_refused_on_all(ranks: list[dict[str, dict[str, Tensor]]]) -> None:
     assert all(bool(rank["loaded"]["refused"]) for rank in ranks)
+
+
+@pytest.mark.parametrize("name", PADDED_START)
+def test_a_rank_without_data_at_the_start_takes_part_in_filling_and_restarts(
+    name: str, ranks: list[dict[str, dict[str, Tensor]]]
+) -> None:
+    ours, theirs = (rank[f"start {name}"] for rank in ranks)
+    assert float(ours["restarts"]) > 0
+    for key, tensor in ours.items():
+        assert torch.equal(tensor, theirs[key]), key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,13 +69,17 @@ def test_encode_and_decode_compile_to_one_graph_each(name: str) -> None:
 
 
 @every_kind
-def test_encode_and_decode_export_for_any_batch_and_length_without_operators_of_ours(name: str) -> None:
+def test_encode_and_decode_export_for_any_size_without_operators_of_ours_and_load_again(
+    name: str, tmp_path: Path
+) -> None:
     quantizer = trained(name)
     sizes = {0: torch.export.Dim("batch", min=1, max=64), 2: torch.export.Dim("length", min=1, max=4096)}
     codes = quantizer.encode(latents(5))
-    encode = torch.export.export(_Encode(quantizer), (latents(5),), dynamic_shapes=(sizes,))
-    decode = torch.export.export(_Decode(quantizer), (codes,), dynamic_shapes=(sizes,))
+    encode = torch.export.export(_Encode(quantizer), (latents(5),), dynamic_shapes=(sizes,), strict=True)
+    decode = torch.export.export(_Decode(quantizer), (codes,), dynamic_shapes=(sizes,), strict=True)
     assert "codec." not in f"{encode.graph} {decode.graph}"
+    torch.export.save(encode, tmp_path / "encode.pt2")
+    encode = torch.export.load(tmp_path / "encode.pt2")
     other = latents(6, batch=5, length=33)
     expected = quantizer.encode(other)
     assert torch.equal(encode.module()(other), expected)
