@@ -53,7 +53,7 @@ class BinaryQuantizer(DigitQuantizer):
       of one another (Zhao et al. 2024, section 3.2): a lower bound of the true figure;
     - `commitment` loss: mean of (z - sg(q))^2.
 
-    Weigh them 1, 1 and 0.25 or so, small against the reconstruction (Yu et al. 2024: 0.1 to the entropies).
+    The entropies are in nats and large against a reconstruction error: weigh them 0.01 to 0.1, the commitment 0.25.
     """
 
     def __init__(self, config: BinaryConfig, dim: int, *, level: float) -> None:

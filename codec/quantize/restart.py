@@ -12,7 +12,7 @@ from codec.quantize.base import can_branch
 from codec.quantize.lookup import nearest, squared_distance
 from codec.quantize.pool import Coverage, draw_pool
 
-POOL = 4096  # vectors that replacements are drawn from
+POOL = 2048  # vectors that replacements are drawn from
 
 
 @dataclass(frozen=True)
