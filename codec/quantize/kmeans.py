@@ -19,11 +19,10 @@ SPREAD = 1e-2  # size of the noise that tells apart codes beyond the number of d
 
 @dataclass(frozen=True)
 class Clusters:
-    """A first codebook: `centres` `[K, D]`, the vectors' share in each `counts` `[K]`, and the number seen (0-d)."""
+    """A first codebook: `centres` `[K, D]`, and the vectors' share in each `counts` `[K]`."""
 
     centres: Tensor
     counts: Tensor
-    total: Tensor
 
 
 @torch.no_grad()
@@ -31,7 +30,8 @@ def cluster(rows: Tensor, valid: Tensor | None, size: int) -> Clusters:
     """`size` centres of the real ones of `rows` `[N, D]` over all ranks, the same bits on each; every rank must call.
 
     Works on a sample of at most `pool_size(size)` vectors. With fewer distinct vectors than centres each vector is a
-    centre, and the rest are vectors plus a little noise, all distinct, with a count of 0. `counts` sum to `total`.
+    centre, and the rest are vectors plus a little noise, all distinct, with a count of 0. `counts` sum to the number of
+    real rows.
     Randomness comes from the device's global generator, as rank 0 has it.
     """
     jitter = dist.broadcast(torch.rand(pool_size(size), device=rows.device))
@@ -48,7 +48,7 @@ def cluster(rows: Tensor, valid: Tensor | None, size: int) -> Clusters:
     scale = SPREAD * pool.std(0).mean() + 1e-5 * pool.abs().mean() + 1e-6
     noise = torch.randn(centres.shape, generator=generator).to(rows.device)
     centres = torch.where(exhausted[:, None], centres + scale * noise, centres)
-    return Clusters(dist.broadcast(centres), dist.broadcast(counts) * (total / pool.shape[0]), total)
+    return Clusters(dist.broadcast(centres), dist.broadcast(counts) * (total / pool.shape[0]))
 
 
 def pool_size(size: int) -> int:

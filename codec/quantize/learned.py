@@ -77,10 +77,9 @@ class LearnedCodebook(CodebookQuantizer):
         dead = dead_codes(counts, cooldown, self.threshold.below) & gate
         restarts = self.threshold.below > 0
         if can_branch(dead):
-            is_finite, any_dead = torch.stack((torch.isfinite(sums.squared_error), dead.any())).tolist()
-            if not is_finite:
-                raise_unless_finite(torch.isfinite(sums.squared_error))
-            restarts = restarts and any_dead
+            finite, any_dead = torch.stack((torch.isfinite(sums.squared_error), dead.any())).cpu()
+            raise_unless_finite(finite)
+            restarts = restarts and bool(any_dead)
             self._last = _Forward(self.codebook.detach().float().clone(), sums.squared_error)
         self.ema_counts.copy_(counts)
         self.cooldown.copy_(cooldown)
