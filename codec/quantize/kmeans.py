@@ -31,8 +31,7 @@ def cluster(rows: Tensor, valid: Tensor | None, size: int) -> Clusters:
 
     Works on a sample of at most `pool_size(size)` vectors. With fewer distinct vectors than centres each vector is a
     centre, and the rest are vectors plus a little noise, all distinct, with a count of 0. `counts` sum to the number of
-    real rows.
-    Randomness comes from the device's global generator, as rank 0 has it.
+    real rows. Randomness comes from the device's global generator, as rank 0 has it.
     """
     jitter = dist.broadcast(torch.rand(pool_size(size), device=rows.device))
     seed = dist.broadcast(torch.randint(1 << 62, (), device=rows.device))

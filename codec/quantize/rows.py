@@ -78,8 +78,8 @@ class RowQuantizer(Quantizer):
     """One code per position, found from that position's channels alone.
 
     `forward` is three steps, which a composition may take one by one: `look_up` changes nothing but an empty codebook,
-    `learn` moves the state once by one lookup or several, `figures` describes them. If the latents are wider or narrower
-    than the codebook, they are projected to it and back by learned maps (Yu et al. 2022, "factorised codes").
+    `learn` moves the state once by one lookup or several, `figures` describes them. Latents wider or narrower than the
+    codebook are projected to it and back by learned maps (Yu et al. 2022, "factorised codes").
 
     During the recomputation of an activation checkpoint (a forward inside a backward pass) nothing is learnt.
 
