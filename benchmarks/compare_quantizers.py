@@ -52,7 +52,7 @@ from codec.models import build_model
 from codec.models.vqvae import VQVAE
 from codec.train import ReconstructionConfig, ReconstructionTask, RunFolder, train
 from codec.train.fabric import build_fabric
-from codec.train.optim import build_optimizer
+from codec.train.optim import ParameterGroup, build_optimizer
 
 PRESETS = Path(__file__).with_suffix(".yaml")
 SCORES = {"image": {"psnr": psnr}, "speech": {"si_sdr": si_sdr}}
@@ -157,7 +157,8 @@ class Contestant:
         self.recipe, self.task = comparison.build(name)
         self.fabric = build_fabric(self.recipe.loop)
         self.parameters = list(self.task.train().parameters())
-        self.optimizer = build_optimizer(self.parameters, self.recipe.loop.optimizer, device=self.fabric.device)
+        rules = ParameterGroup(self.parameters, self.recipe.loop.optimizer)
+        self.optimizer = build_optimizer([rules], device=self.fabric.device)
 
     def quantizer(self, latents: Tensor) -> None:
         """Forward and backward of the quantizer alone."""

@@ -1,10 +1,12 @@
-"""Rate and distortion of a model beside the classical codecs, item by item in one run, so that all see one machine.
+"""The rate-distortion curve of a model of pictures beside those of JPEG, WebP, AVIF and JPEG XL, all in one run.
 
-    python benchmarks/rate_distortion.py MODEL MANIFEST [--split test] [--limit 20] [--json out.json]
+    python benchmarks/rate_distortion.py MODEL MANIFEST [--split test] [--rates all] [--limit 8] [--json out.json]
+        [--plot curve.svg]
 
-Every item goes through the model with 1, 2, 4, ... codebooks, and after each through every rival at the legal rate
-nearest to it. Printed: means with 95 % intervals, and what the model's files weigh against each rival's
-(bytes ratio) and how far its score lies from theirs (difference, over the same items).
+Every picture goes through real files at each of the model's rates, and through every rival over a dense sweep of its
+qualities. Printed, ready for a page: for each of our rates what it measures, and how far it lies above each rival at
+the same rate: on the curves of means, and picture by picture, where every picture's own rate counts, with the 95 %
+interval of that mean.
 """
 
 from __future__ import annotations
@@ -12,93 +14,91 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from codec.checkpoint import load_model
 from codec.core.atomic import atomic_write_text
 from codec.core.errors import UserError
-from codec.eval import evaluate, evaluation_table, mean_interval
-from codec.models.vqvae import VQVAE
+from codec.eval import CURVE_TITLES, curve_rows, parse_rates, rate_distortion, select
+from codec.report import plot_writer
 
 
-def steps(model: VQVAE) -> list[int]:
-    """Numbers of codebooks to try: powers of two up to all of them."""
-    most = model.levels[0].num_codebooks
-    return sorted({min(2**power, most) for power in range(most.bit_length())} | {most})
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a page."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def ratios(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Per rival: the model's bytes over the rival's, and the difference of every score over the same items."""
-    ours = {row["path"]: row for row in report["items"] if row["codec"] == report["model"]}
-    rows = []
-    for rival, summary in report["rivals"].items():
-        pairs = [(ours[row["path"]], row) for row in report["items"] if row["codec"] == rival]
-        differences = {
-            name: mean_interval(
-                a["scores"][name] - b["scores"][name]
-                for a, b in pairs
-                if a["scores"][name] is not None and b["scores"][name] is not None
-            )
-            for name in summary["scores"]
-        }
-        rows.append(
-            {
-                "rival": rival,
-                "bytes_ratio": sum(a["bytes"] for a, _ in pairs) / sum(b["bytes"] for _, b in pairs),
-                "score_differences": {
-                    name: [found.mean, found.low, found.high] for name, found in differences.items() if found
-                },
-            }
-        )
-    return rows
+def by_picture(report: dict[str, Any], metric: str, digits: int) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row per rate: mean differences from each rival, over the pictures that it reaches."""
+    comparison = report["comparison"]
+    rows = [
+        [
+            str(number),
+            f"{report['results']['bpp'][index]:.3f}",
+            *(_interval(found[metric]["by_picture"][index], digits) for found in comparison.values()),
+        ]
+        for index, number in enumerate(report["results"]["num_active"])
+    ]
+    return ["codebooks", "bit/px", *(f"{CURVE_TITLES[metric]} vs {name}" for name in comparison)], rows
 
 
-def ratio_table(found: list[dict[str, Any]]) -> Table:
-    """The ratios for the terminal."""
-    names = list(dict.fromkeys(name for row in found for name in row["score_differences"]))
-    table = Table("ours against", *(["bytes ratio", *names]), title_justify="left")
-    for row in found:
-        cells = [row["score_differences"].get(name) for name in names]
-        shown = [f"{cell[0]:+.3f} [{cell[1]:+.3f}, {cell[2]:+.3f}]" if cell else "-" for cell in cells]
-        table.add_row(row["rival"], f"{row['bytes_ratio']:.3f}", *shown)
-    return table
+def _interval(found: dict[str, Any] | None, digits: int) -> str:
+    if found is None:
+        return "-"
+    mean, low, high = (f"{found[key]:+.{digits}f}" for key in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high}; {found['count']})"
+
+
+def described(report: dict[str, Any]) -> Iterator[str]:
+    """The report, table by table."""
+    yield report["description"]
+    for metric in CURVE_TITLES:
+        yield markdown(*curve_rows(report, metric))
+    yield "Picture by picture: mean difference (95 % interval; pictures)"
+    yield markdown(*by_picture(report, "psnr-rgb", 2))
+    for rival in report["rivals"]:
+        points = zip(rival["results"]["bpp"], rival["results"]["psnr-rgb"], strict=True)
+        yield f"{rival['name']}: " + ", ".join(f"{rate:.3f} -> {quality:.2f}" for rate, quality in points)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Rate and distortion of a model beside the classical codecs.")
+    parser = argparse.ArgumentParser(description="The rate-distortion curve of a model beside the classical codecs.")
     parser.add_argument("model", help="bundled name or folder")
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--split", default=None)
-    parser.add_argument("--limit", type=int, default=None, help="items, spread over the manifest")
+    parser.add_argument("--rates", default="all", help="all, or numbers of codebooks: 1,2,4")
+    parser.add_argument("--limit", type=int, default=None, help="pictures, spread over the manifest")
+    parser.add_argument("--prior", default="auto", help="auto, none, a bundled name or a folder")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, default=None, help="where the whole report goes")
+    parser.add_argument("--plot", type=Path, default=None, help="where the drawing goes: .svg, .png or .html")
     options = parser.parse_args()
-    console, reports = Console(), []
     try:
+        draw = plot_writer(options.plot) if options.plot else None
         model = load_model(options.model, device=options.device)
-        for num_active in steps(model):
-            with console.status(f"{num_active} codebooks") as status:
-                report = evaluate(
-                    model,
-                    options.manifest,
-                    split=options.split,
-                    limit=options.limit,
-                    num_active=num_active,
-                    rivals=True,
-                    progress=lambda done, total, n=num_active: status.update(f"{n} codebooks: {done} of {total}"),
-                )
-            found = ratios(report)
-            reports.append({**report, "ratios": found})
-            console.print(evaluation_table(report), ratio_table(found))
+        entries = select(options.manifest, model, split=options.split, limit=options.limit)
+        with Console(stderr=True).status("measuring") as status:
+            report = rate_distortion(
+                model,
+                entries,
+                rates=parse_rates(options.rates),
+                prior=options.prior,
+                rivals=True,
+                progress=lambda done, total: status.update(f"{done} of {total} pictures"),
+            )
     except UserError as error:
         print(f"rate_distortion: {error}", file=sys.stderr)
         return 2
     if options.json:
-        atomic_write_text(options.json, json.dumps(reports, indent=1) + "\n")
+        atomic_write_text(options.json, json.dumps(report, indent=1) + "\n")
+    if draw:
+        draw(report)
+    print("\n\n".join(described(report)))
     return 0
 
 

@@ -12,15 +12,14 @@ from torch import Tensor
 
 from codec.checkpoint.store import read_tensors, write_tensors
 from codec.checkpoint.zoo import FORMAT, MODEL_FILE, MODEL_KEY, find_model, model_header
-from codec.core.config import parse_config
 from codec.core.device import resolve_device
 from codec.core.errors import UserError
-from codec.models.build import ModelConfig, build_model
-from codec.models.vqvae import VQVAE
+from codec.models.base import CodecModel
+from codec.models.build import build_model, parse_model
 
 
 def save_model(
-    model: VQVAE,
+    model: CodecModel,
     folder: str | Path,
     *,
     name: str | None = None,
@@ -54,7 +53,7 @@ def save_model(
     return fingerprint
 
 
-def load_model(name_or_folder: str | Path, *, device: str | torch.device = "auto") -> VQVAE:
+def load_model(name_or_folder: str | Path, *, device: str | torch.device = "auto") -> CodecModel:
     """A bundled model by name, or one of your own by its folder, run folder or file; in eval mode.
 
     Args:
@@ -70,7 +69,7 @@ def load_model(name_or_folder: str | Path, *, device: str | torch.device = "auto
     header = model_header(path, headers)
     if fingerprint_of(header["config"], tensors) != header["fingerprint"]:
         raise UserError(f"{path} does not match its fingerprint {header['fingerprint']}: the file is damaged")
-    model = build_model(parse_config(ModelConfig, header["config"], origin=str(path)))
+    model = build_model(parse_model(header["config"], origin=str(path)))
     try:
         model.load_state_dict(
             {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}

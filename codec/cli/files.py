@@ -20,6 +20,15 @@ def encode(
     target: _Target,
     model: Annotated[str, typer.Option("--model", "-m", help="A bundled name (see `codec models`) or a folder.")],
     num_active: NumActive = None,
+    prior: Annotated[
+        str,
+        typer.Option(
+            "--prior",
+            metavar="auto|none|PRIOR",
+            help="A prior that makes the file smaller: a bundled name or a folder; auto takes the one bundled with the "
+            "model, if any. To decode, the same one is needed.",
+        ),
+    ] = "auto",
     mono: Annotated[bool, typer.Option("--mono", help="Mix the channels down to one.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -29,7 +38,7 @@ def encode(
 
     loaded = load_model(model, device=device)
     with progress_bar("encoding") as progress:
-        report = encode_file(source, target, loaded, num_active=num_active, mono=mono, progress=progress)
+        report = encode_file(source, target, loaded, num_active=num_active, prior=prior, mono=mono, progress=progress)
     for line in report_lines(report):
         say(line)
 
@@ -41,6 +50,9 @@ def decode(
         str | None,
         typer.Option("--model", "-m", help="The model's folder; a bundled one is found by itself."),
     ] = None,
+    prior: Annotated[
+        str, typer.Option("--prior", metavar="auto|PRIOR", help="The prior's folder; a bundled one is found by itself.")
+    ] = "auto",
     skip_damaged: Annotated[
         bool,
         typer.Option("--skip-damaged", help="Leave silence or grey where a chunk is damaged, and go on."),
@@ -61,6 +73,7 @@ def decode(
             source,
             target,
             model,
+            prior=prior,
             skip_damaged=skip_damaged,
             model_rate=model_rate,
             suffix=f".{suffix.lstrip('.')}" if suffix else None,

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import codec
-from codec.cli import corpora, demo, files, models, recipes
+from codec.cli import corpora, demo, evaluation, files, models, recipes
 from codec.core.errors import UserError
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for verb in (files.encode, files.decode, files.info, models.models, recipes.train, corpora.prep, demo.demo):
     app.command()(verb)
-app.command("eval")(models.evaluate)
+app.command("eval")(evaluation.evaluate)
 app.add_typer(recipes.app, name="recipes")
 
 _MISTAKE, _INTERRUPTED = 2, 130

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from codec.cli.scripts import find_recipe, first_sentence, load_script, recipe_names
+from codec.cli.scripts import find_recipe, first_sentence, load_stage, recipe_names
 from codec.core.bundled import recipes_folder
 from codec.core.errors import UserError
 
@@ -34,13 +34,16 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run folder's last checkpoint is.")] = False,
+    stage: Annotated[
+        str, typer.Option(metavar="STAGE", help="Of a recipe that has more than one, such as extract or prior.")
+    ] = "train",
 ) -> None:
-    """Train a model by a recipe.
+    """Train a model by a recipe, or go through another stage of it.
 
     Works under torchrun: torchrun --nproc-per-node 2 -m codec train RECIPE ...
     There, write --run-folder: torchrun takes --run for an option of its own.
     """
-    script = load_script(find_recipe(recipe) / "train.py")
+    script = load_stage(find_recipe(recipe), stage)
     script.main(config, list(overrides or []), run, resume)
 
 

@@ -35,6 +35,18 @@ def find_recipe(recipe: str) -> Path:
     return recipes_folder() / recipe
 
 
+def load_stage(recipe: Path, stage: str) -> ModuleType:
+    """Import the stage of that name: a Python file in the folder `recipe` that has a `main`.
+
+    Raises:
+        UserError: there is none; the message lists those that there are.
+    """
+    stages = sorted(path.stem for path in recipe.glob("*.py") if _has_main(path))
+    if stage not in stages:
+        raise UserError(f"recipe {recipe.name!r} has no stage {stage!r}: use one of {', '.join(stages)}")
+    return load_script(recipe / f"{stage}.py")
+
+
 def load_script(path: Path) -> ModuleType:
     """Import the Python file `path`; files beside it may be imported by their own names."""
     sys.path.insert(0, str(path.parent.resolve()))
@@ -52,6 +64,11 @@ def first_sentence(path: Path) -> str:
     """First line of the docstring of the Python file `path`, read without running it."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
+
+
+def _has_main(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
 
 def _load(name: str, path: Path, search: list[str] | None = None) -> ModuleType:

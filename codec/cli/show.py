@@ -64,6 +64,8 @@ def info_lines(info: FileInfo) -> Iterator[str]:
     )
     yield f"file      {info.source} (.vqc version {info.version})"
     yield f"model     {info.model}, fingerprint {info.fingerprint}"
+    if info.prior is not None:
+        yield f"prior     {info.prior}, fingerprint {info.prior_fingerprint}"
     yield f"content   {content(info)}"
     yield f"size      {rate(info)}; {info.header_bytes} bytes of header, {_count(info.num_chunks, 'chunk')}"
     yield f"codebooks {levels}"

@@ -12,25 +12,30 @@ from torch import Tensor
 
 from codec.files.container import read_chunk, read_header
 from codec.files.payload import ChunkCoder, Codes
+from codec.files.prior import PriorChoice, prior_to_read_with
 from codec.files.windows import CodeWindow
-from codec.models.vqvae import VQVAE, CodeGrid
+from codec.models.base import CodecModel, CodeGrid
 
 
-def stored_codes(path: str | Path, model: VQVAE) -> tuple[Tensor, ...]:
+def stored_codes(path: str | Path, model: CodecModel, *, prior: PriorChoice = "auto") -> tuple[Tensor, ...]:
     """The codes in a .vqc file, per level `[rows, q, *space]` int64; a row is one channel of the recording.
+
+    Args:
+        prior: as for `decode_file`.
 
     Raises:
         UserError: the file is not one, or damaged.
         ValueError: a chunk is damaged.
     """
-    coder = ChunkCoder([level.cpu().numpy() for level in model.code_histograms()])
     with open(path, "rb") as file:
         contents = read_header(file, str(path))
         header = contents.header
+        used = prior_to_read_with(prior, header, str(path))
+        coder = ChunkCoder.of(model, header.num_active, used)
 
         def load(index: int) -> Codes:
-            data, packed = read_chunk(file, contents, index), contents.chunks[index].packed
-            return coder.decode(data, packed, header.shapes(index))
+            data, method = read_chunk(file, contents, index), contents.chunks[index].method
+            return coder.decode(data, method, header.shapes(index))
 
         levels, _ = CodeWindow(header, load).take(tuple(slice(0, extent) for extent in header.codes_size))
     return levels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +13,14 @@ from torch import Tensor
 from codec.data.audio import read_audio
 from codec.data.image import read_image
 from codec.eval.codes import stored_codes
-from codec.eval.rivals import RivalFailure, RivalResult, image_rivals, speech_rivals
+from codec.eval.picture_codecs import picture_rivals
+from codec.eval.rivals import RivalFailure, RivalResult
+from codec.eval.speech_codecs import speech_rivals
 from codec.files import decode_file, encode_file
+from codec.files.prior import PriorChoice
 from codec.metrics import Score, score_audio, score_image
+from codec.models.base import CodecModel
 from codec.models.media import AudioMedia
-from codec.models.vqvae import VQVAE
 
 
 @dataclass(frozen=True)
@@ -88,17 +92,43 @@ class Item:
     def _work(self) -> float:
         return self.duration_s if self.is_audio else self.pixels / 1e6
 
+    def row(self) -> dict[str, Any]:
+        """The figures as JSON: a score that is absent or infinite is null, and `notes` says why."""
+        extent = (
+            {"duration_s": self.duration_s, "bitrate_bps": self.rate}
+            if self.is_audio
+            else {"height": self.reference.shape[1], "width": self.reference.shape[2], "bits_per_pixel": self.rate}
+        )
+        notes = {name: score.note for name, score in self.scores.items() if score.note}
+        notes |= {name: "perfect" for name, score in self.scores.items() if score.perfect}
+        return {
+            "path": str(self.path),
+            "codec": self.codec,
+            "setting": self.setting,
+            "bytes": self.num_bytes,
+            **extent,
+            "encode_s": self.encode_s,
+            "decode_s": self.decode_s,
+            "scores": {name: score.finite for name, score in self.scores.items()},
+            "notes": notes,
+        }
 
-def warm_up(model: VQVAE) -> None:
+
+def warm_up(model: CodecModel) -> None:
     """Run the model once on a short signal, so that the first item's time does not pay for its first use."""
     signal = torch.zeros(1, model.media.channels, *(4 * model.downsample_factor,) * model.ndim)
     model.decode(model.encode(signal))
 
 
-def code_item(path: Path, model: VQVAE, folder: Path, *, num_active: int | None = None) -> Item:
+def code_item(
+    path: Path, model: CodecModel, folder: Path, *, num_active: int | None = None, prior: PriorChoice = "auto"
+) -> Item:
     """Encode `path` to a .vqc file in `folder`, decode that file again, and score what came back.
 
     Sound is scored at the model's sample rate, whatever the rate of the source.
+
+    Args:
+        prior: goes to `encode_file` and `decode_file`.
 
     Raises:
         UserError: the source cannot be read or is of another medium than the model.
@@ -108,17 +138,17 @@ def code_item(path: Path, model: VQVAE, folder: Path, *, num_active: int | None 
     decoded = folder / "decoded" / f"{path.stem}.{'png' if rate is None else 'wav'}"
     reference = _read(path, rate)
     start = time.perf_counter()
-    encode_file(path, coded, model, num_active=num_active)
+    report = encode_file(path, coded, model, num_active=num_active, prior=prior)
     encoded_at = time.perf_counter()
-    decode_file(coded, decoded, model, model_rate=True)
+    decode_file(coded, decoded, model, prior=prior, model_rate=True)
     decode_s = time.perf_counter() - encoded_at
-    estimate, codes = _read(decoded, rate), stored_codes(coded, model)
+    estimate, codes = _read(decoded, rate), stored_codes(coded, model, prior=prior)
     scores = _score(reference, estimate, rate)
-    active = codes[0].shape[1]
+    active = max(level.shape[1] for level in codes)
     return Item(
         path=path,
         codec=model.name,
-        setting=f"{active} codebook{'s' * (active > 1)}",
+        setting=f"{active} codebook{'s' * (active > 1)}" + (f", prior {report.prior}" if report.prior else ""),
         reference=reference,
         estimate=estimate,
         sample_rate=rate,
@@ -137,7 +167,7 @@ def _read(path: Path, rate: int | None) -> Tensor:
 
 def _score(reference: Tensor, estimate: Tensor, rate: int | None) -> dict[str, Score]:
     if rate is None:
-        return score_image(reference, estimate, metrics=("psnr", "ms_ssim"))
+        return score_image(reference, estimate)
     return score_audio(reference, estimate, sample_rate=rate)
 
 
@@ -146,24 +176,28 @@ def rival_items(item: Item, folder: Path) -> list[Item | RivalFailure]:
     if item.sample_rate is not None:
         results = speech_rivals(item.reference, item.sample_rate, folder, bitrate_bps=item.rate)
     else:
-        results = image_rivals(item.reference, folder, num_bytes=item.num_bytes)
-    return [result if isinstance(result, RivalFailure) else as_item(result, item) for result in results]
+        results = picture_rivals(item.reference, folder, num_bytes=item.num_bytes)
+    return [
+        result
+        if isinstance(result, RivalFailure)
+        else rival_item(result, item.path, item.reference, sample_rate=item.sample_rate)
+        for result in results
+    ]
 
 
-def as_item(result: RivalResult, original: Item) -> Item:
-    """A rival's result on the signal of `original`, scored the same way."""
-    scores = _score(original.reference, result.signal, original.sample_rate)
+def rival_item(result: RivalResult, path: Path, reference: Tensor, *, sample_rate: int | None = None) -> Item:
+    """A rival's result on the signal `reference` out of `path`, scored as the model's are."""
     return Item(
-        path=original.path,
+        path=path,
         codec=result.name,
         setting=result.setting,
-        reference=original.reference,
+        reference=reference,
         estimate=result.signal,
-        sample_rate=original.sample_rate,
+        sample_rate=sample_rate,
         num_bytes=result.num_bytes,
         encode_s=result.encode_s,
         decode_s=result.decode_s,
-        scores=scores,
+        scores=_score(reference, result.signal, sample_rate),
         coded=result.path,
         note=result.note,
     )

@@ -1,4 +1,4 @@
-"""An evaluation as a table for the terminal."""
+"""Evaluations as tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from codec.metrics import SCORE_TITLES, SCORE_UNITS
+
+CURVE_TITLES = {"psnr-rgb": "PSNR dB", "ms-ssim-rgb": "MS-SSIM"}
+CURVE_DIGITS = {"psnr-rgb": 2, "ms-ssim-rgb": 4}
 
 
 def evaluation_table(report: dict[str, Any]) -> Table:
@@ -23,14 +26,69 @@ def evaluation_table(report: dict[str, Any]) -> Table:
     table.add_column(f"decode {unit}", justify="right")
     for codec, summary in {report["model"]: report["summary"], **report["rivals"]}.items():
         rate = f"{summary['bitrate_bps'] / 1000:.2f}" if audio else f"{summary['bits_per_pixel']:.3f}"
-        speeds = [value for key, value in summary.items() if key.startswith(("encode_", "decode_"))]
+        speeds = [
+            summary[f"{way}_{'times_real_time' if audio else 'megapixels_per_s'}"] for way in ("encode", "decode")
+        ]
         scores = [_with_interval(summary["scores"].get(name)) for name in names]
         table.add_row(codec, rate, *scores, *(f"{speed:.3g}" for speed in speeds))
-    used = [f"{book['usage']:.0%} (perplexity {book['perplexity']:.0f})" for book in report["codebooks"]]
-    failed = Counter(failure["codec"] for failure in report["failed"])
-    failures = [f"{codec} failed on {count} item{'s' * (count > 1)}" for codec, count in failed.items()]
-    table.caption = "; ".join(["codebook usage: " + ", ".join(used), *failures])
+    frechet = report["frechet_distance"]
+    distance = [f"Frechet distance {frechet:.4g}"] if frechet is not None else []
+    table.caption = "; ".join([_usage(report["codebooks"]), *distance, *_failures(report["failed"])])
     return table
+
+
+def curve_tables(report: dict[str, Any]) -> list[Table]:
+    """`rate_distortion`'s report for the terminal, a table for each of `CURVE_TITLES`."""
+    last, tables = report["rates"][-1], []
+    for metric in CURVE_TITLES:
+        headings, rows = curve_rows(report, metric)
+        tables.append(table := Table(title_justify="left"))
+        for heading in headings:
+            table.add_column(heading, justify="right")
+        for row in rows:
+            table.add_row(*row)
+    failed = [failure for part in (*report["rates"], report) for failure in part["failed"]]
+    tables[0].title = f"{report['name']} on {last['summary']['items']} pictures"
+    tables[-1].caption = "; ".join([_usage(last["codebooks"]), *_failures(failed)])
+    return tables
+
+
+def curve_rows(report: dict[str, Any], metric: str) -> tuple[list[str], list[list[str]]]:
+    """`rate_distortion`'s report about one of `CURVE_TITLES` in words: headings, and a row per rate.
+
+    Under a rival's name stands how far ours lies above its curve at the same rate, and in a last row how many percent
+    more bits ours takes for the same quality (`bd_rate`).
+    """
+    rivals, results, digits = report["comparison"], report["results"], CURVE_DIGITS[metric]
+    headings = ["codebooks", "bit/px", CURVE_TITLES[metric], *(f"vs {name}" for name in rivals)]
+    rows = [
+        [
+            str(number),
+            f"{results['bpp'][index]:.3f}",
+            _number(results[metric][index], f".{digits}f"),
+            *(_number(found[metric]["difference"][index], f"+.{digits}f") for found in rivals.values()),
+        ]
+        for index, number in enumerate(results["num_active"])
+    ]
+    if rivals:
+        rows.append(
+            ["BD-rate %", "", "", *(_number(rivals[name][metric]["bd_rate_percent"], "+.1f") for name in rivals)]
+        )
+    return headings, rows
+
+
+def _number(value: float | None, digits: str) -> str:
+    return "-" if value is None else format(value, digits)
+
+
+def _usage(codebooks: list[dict[str, Any]]) -> str:
+    used = [f"{book['usage']:.0%} (perplexity {book['perplexity']:.0f})" for book in codebooks]
+    return "codebook usage: " + ", ".join(used)
+
+
+def _failures(failed: list[dict[str, Any]]) -> list[str]:
+    counts = Counter(failure["codec"] for failure in failed)
+    return [f"{codec} failed on {count} item{'s' * (count > 1)}" for codec, count in counts.items()]
 
 
 def _title(name: str) -> str:

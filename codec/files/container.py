@@ -17,11 +17,12 @@ from codec.files.errors import (
     NewerVersionError,
     TruncatedFileError,
 )
-from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader
+from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, PriorHeader
+from codec.files.payload import Method
 from codec.files.varint import ByteReader, varint
 
 MAGIC = b"\x8aVQC"
-VERSION = 1
+VERSION = 2  # the newest; what an older one can say is written in that
 MAX_NAME_BYTES = 255
 CRC_BYTES = 4
 _PICTURE, _RESAMPLED, _GREY, _ALPHA, _DEEP = 1, 2, 4, 8, 16
@@ -30,10 +31,10 @@ _KNOWN_FLAGS = 31
 
 @dataclass(frozen=True)
 class Stored:
-    """What one chunk takes in the file: bytes after its checksum, and whether they are packed bits."""
+    """What one chunk takes in the file: bytes after its checksum, and what kind of bytes they are."""
 
     length: int
-    packed: bool = False
+    method: Method = Method.COUNTED
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def seal(index: int, data: bytes) -> bytes:
 def write_header(header: Header, chunks: Sequence[Stored]) -> bytes:
     """Magic, version, header, table of chunks, checksum."""
     assert len(chunks) == _num_stored(header)
-    body = _body(header) + b"".join(_entry(stored) for stored in chunks)
-    sealed = MAGIC + bytes([VERSION]) + varint(len(body)) + body
+    body = _body(header) + b"".join(_entry(stored, header.version) for stored in chunks)
+    sealed = MAGIC + bytes([header.version]) + varint(len(body)) + body
     return sealed + struct.pack("<I", zlib.crc32(sealed))
 
 
@@ -87,7 +88,7 @@ def read_header(file: BinaryIO, name: str = "the file") -> Contents:
         raise _cut_header(name, file_bytes)
     if start[4] > VERSION:
         raise NewerVersionError(
-            f"{name} is a .vqc file of version {start[4]}; this release reads version {VERSION}: upgrade vq-codec"
+            f"{name} is a .vqc file of version {start[4]}; this release reads up to {VERSION}: upgrade vq-codec"
         )
     if start[4] == 0:
         raise DamagedHeaderError(f"{name} has a damaged header: version 0 does not exist")
@@ -107,7 +108,7 @@ def read_header(file: BinaryIO, name: str = "the file") -> Contents:
     if zlib.crc32(sealed) != crc:
         raise DamagedHeaderError(f"{name} has a damaged header: its checksum does not match, nothing can be decoded")
     try:
-        header, chunks = _parse(ByteReader(sealed[body_start:]))
+        header, chunks = _parse(ByteReader(sealed[body_start:]), start[4])
     except (ValueError, UnicodeDecodeError) as error:
         raise DamagedHeaderError(f"{name} has a header that makes no sense: {error}") from None
     *offsets, total = accumulate(
@@ -150,22 +151,29 @@ def _body(header: Header) -> bytes:
     for level in header.levels:
         fields += [level.downsample_factor, level.codebook_size, level.num_active]
     fields += header.step
-    name = header.model.encode()
-    assert len(name) <= MAX_NAME_BYTES
-    model = varint(len(name)) + name + bytes.fromhex(header.fingerprint)
-    return bytes([flags]) + model + b"".join(varint(field) for field in fields)
+    names = _named(header.model, header.fingerprint)
+    if header.prior is not None:
+        same = header.prior.name == header.model
+        names += _named("" if same else header.prior.name, header.prior.fingerprint)
+    return bytes([flags]) + names + b"".join(varint(field) for field in fields)
 
 
-def _entry(stored: Stored) -> bytes:
-    return varint(stored.length << 1 | stored.packed)
+def _named(name: str, fingerprint: str) -> bytes:
+    encoded = name.encode()
+    assert len(encoded) <= MAX_NAME_BYTES
+    return varint(len(encoded)) + encoded + bytes.fromhex(fingerprint)
 
 
-def _parse(reader: ByteReader) -> tuple[Header, tuple[Stored, ...]]:
+def _entry(stored: Stored, version: int) -> bytes:
+    return varint(stored.length << version | stored.method)
+
+
+def _parse(reader: ByteReader, version: int) -> tuple[Header, tuple[Stored, ...]]:
     flags = reader.take(1)[0]
     if flags & ~_KNOWN_FLAGS:
         raise ValueError(f"unknown flags {flags:#x}")
-    name = reader.take(reader.varint()).decode()
-    fingerprint = reader.take(8).hex()
+    name, fingerprint = _parse_named(reader)
+    prior = PriorHeader(*_parse_named(reader, default=name)) if version > 1 else None
     media: AudioHeader | PictureHeader
     if flags & _PICTURE:
         width, height = reader.varint(), reader.varint()
@@ -178,14 +186,19 @@ def _parse(reader: ByteReader) -> tuple[Header, tuple[Stored, ...]]:
         raise ValueError("impossible number of levels")
     levels = tuple(LevelHeader(reader.varint(), reader.varint(), reader.varint()) for _ in range(num_levels))
     step = tuple(reader.varint() for _ in (range(2) if flags & _PICTURE else range(1)))
-    header = Header(name, fingerprint, media, rows, levels, step)
+    header = Header(name, fingerprint, media, rows, levels, step, prior)
     header.check()
     if _num_stored(header) > reader.remaining:
         raise ValueError("more chunks than the table has room for")
     entries = [reader.varint() for _ in range(_num_stored(header))]
     if reader.remaining:
         raise ValueError("bytes left over")
-    return header, tuple(Stored(entry >> 1, bool(entry & 1)) for entry in entries)
+    return header, tuple(Stored(entry >> version, Method(entry & (1 << version) - 1)) for entry in entries)
+
+
+def _parse_named(reader: ByteReader, default: str = "") -> tuple[str, str]:
+    name = reader.take(reader.varint()).decode()
+    return name or default, reader.take(8).hex()
 
 
 def _num_stored(header: Header) -> int:

@@ -19,11 +19,12 @@ from codec.files.header import AudioHeader, Header, PictureHeader
 from codec.files.payload import ChunkCoder, Codes
 from codec.files.report import Damage, Progress
 from codec.files.windows import CodeWindow
+from codec.models.base import CodecModel
 from codec.models.media import AudioMedia, ImageMedia
-from codec.models.vqvae import VQVAE
+from codec.priors.coding import CodingPrior
 
 
-def check_model(header: Header, model: VQVAE, name: str) -> None:
+def check_model(header: Header, model: CodecModel, name: str) -> None:
     """Refuse a model that did not write the file.
 
     Raises:
@@ -46,7 +47,7 @@ def check_model(header: Header, model: VQVAE, name: str) -> None:
         raise WrongModelError(f"{name} was cut into other chunks than {model.name!r} cuts")
 
 
-def _fits_media(header: Header, model: VQVAE) -> bool:
+def _fits_media(header: Header, model: CodecModel) -> bool:
     its, mine = header.media, model.media
     if not isinstance(its, AudioHeader) or not isinstance(mine, AudioMedia):
         return isinstance(its, PictureHeader) and isinstance(mine, ImageMedia)
@@ -61,20 +62,22 @@ class Decoder:
     Args:
         file: the .vqc file.
         name: its name for messages.
+        prior: what the file was coded with, if it was with one.
         skip_damaged: put silence or grey in place of a broken chunk, instead of raising.
     """
 
     file: BinaryIO
     name: str
     contents: Contents
-    model: VQVAE
+    model: CodecModel
+    prior: CodingPrior | None = None
     skip_damaged: bool = False
     progress: Progress | None = None
     damage: dict[int, Damage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_model(self.contents.header, self.model, self.name)
-        self._coder = ChunkCoder([histogram.cpu().numpy() for histogram in self.model.code_histograms()])
+        self._coder = ChunkCoder.of(self.model, self.contents.header.num_active, self.prior)
 
     def __iter__(self) -> Iterator[tuple[Chunk, Tensor]]:
         """Every chunk and its signal [rows, channels, *space], silent or grey where it is lost.
@@ -112,7 +115,7 @@ class Decoder:
         shapes = header.shapes(index)
         try:
             data = read_chunk(self.file, self.contents, index)
-            return self._coder.decode(data, self.contents.chunks[index].packed, shapes)
+            return self._coder.decode(data, self.contents.chunks[index].method, shapes)
         except ValueError as error:
             self._lost(index, error)
             return self._coder.likeliest(shapes)

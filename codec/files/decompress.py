@@ -11,17 +11,19 @@ from codec.files.container import Contents, read_header
 from codec.files.decoder import Decoder
 from codec.files.errors import TruncatedFileError, UnknownModelError
 from codec.files.header import AudioHeader, Header
+from codec.files.prior import PriorChoice, prior_to_read_with
 from codec.files.report import FileReport, Progress, media_fields
 from codec.files.sinks import write_picture, write_recording
 from codec.files.streams import Place, open_input, refuse_overwriting, shown
-from codec.models.vqvae import VQVAE
+from codec.models.base import CodecModel
 
 
 def decode_file(
     source: Place,
     target: Place,
-    model: VQVAE | str | os.PathLike[str] | None = None,
+    model: CodecModel | str | os.PathLike[str] | None = None,
     *,
+    prior: PriorChoice = "auto",
     skip_damaged: bool = False,
     model_rate: bool = False,
     suffix: str | None = None,
@@ -36,6 +38,8 @@ def decode_file(
         source: a path, `-` for standard input, or an open binary file; a pipe is spooled first.
         target: a path whose suffix is the format, `-` for standard output, or an open binary file.
         model: the model that wrote the file, or what `codec.load` takes; None finds a bundled one by name.
+        prior: the prior the file was coded with, its folder or file; `auto` finds a bundled one by name. A file that
+            was coded without needs none.
         skip_damaged: where a chunk is damaged or missing, give silence or mid-grey, and say so in the report.
         model_rate: leave a recording at the model's sample rate.
         suffix: format such as ".flac" or ".jpg" when the target does not tell; .wav or .png for a pipe.
@@ -55,7 +59,8 @@ def decode_file(
             _check_whole(file, name, contents)
         if model is None or isinstance(model, (str, os.PathLike)):
             model = load_model(os.fspath(model) if model else _model_of(header, name), device=device)
-        decoder = Decoder(file, name, contents, model, skip_damaged, progress)
+        coding_prior = prior_to_read_with(prior, header, name)
+        decoder = Decoder(file, name, contents, model, coding_prior, skip_damaged, progress)
         if isinstance(header.media, AudioHeader):
             write_recording(decoder, header.media, target, suffix=suffix, model_rate=model_rate)
         else:
@@ -67,7 +72,8 @@ def decode_file(
         target="standard output" if target == "-" else shown(target),
         model=header.model,
         fingerprint=header.fingerprint,
-        num_active=max(level.num_active for level in header.levels),
+        prior=header.prior.name if header.prior else None,
+        num_active=header.num_active,
         bytes=num_bytes,
         elapsed_s=elapsed,
         real_time_factor=header.media.duration_s / elapsed if isinstance(header.media, AudioHeader) else None,

@@ -37,6 +37,14 @@ class UnknownModelError(UserError):
     """No model of the name in the .vqc file is installed."""
 
 
+class WrongPriorError(UserError):
+    """The prior at hand is not the one the .vqc file was coded with, or is for another model's codes."""
+
+
+class UnknownPriorError(UserError):
+    """No prior of the name in the .vqc file is installed."""
+
+
 class WrongMediaError(UserError):
     """A picture given to a model of sound, sound to a model of pictures, or a signal of an unfit shape."""
 

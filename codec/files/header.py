@@ -79,6 +79,14 @@ class LevelHeader:
 
 
 @dataclass(frozen=True)
+class PriorHeader:
+    """The coding prior of a file; its fingerprint is 16 hexadecimal digits."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Header:
     """Everything but the table of chunks.
 
@@ -87,6 +95,7 @@ class Header:
         rows: signals coded side by side: channels of the recording over channels of the model.
         levels: coarse to fine.
         step: codes of the coarsest level in one chunk, per axis; the last of an axis may be shorter.
+        prior: what chunks may be coded with beside the model's histograms.
     """
 
     model: str
@@ -95,6 +104,12 @@ class Header:
     rows: int
     levels: tuple[LevelHeader, ...]
     step: tuple[int, ...]
+    prior: PriorHeader | None = None
+
+    @property
+    def version(self) -> int:
+        """Of the format: the oldest that can say it."""
+        return 1 if self.prior is None else 2
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -105,6 +120,11 @@ class Header:
     def factor(self) -> int:
         """Signal positions per code of the coarsest level, per axis."""
         return max(level.downsample_factor for level in self.levels)
+
+    @property
+    def num_active(self) -> int:
+        """Codebooks in use, of the level that uses the most."""
+        return max(level.num_active for level in self.levels)
 
     @property
     def codes_size(self) -> tuple[int, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
-from codec.files.container import VERSION, read_chunk, read_header
+from codec.files.container import read_chunk, read_header
 from codec.files.decoder import damage_at
 from codec.files.errors import TruncatedFileError
 from codec.files.header import AudioHeader, PictureHeader
+from codec.files.payload import Method
 from codec.files.report import FileInfo, media_fields
 from codec.files.streams import Place, open_input, shown
 
@@ -34,16 +35,19 @@ def read_info(source: Place) -> FileInfo:
                 damage.append(damage_at(header, index, error))
     return FileInfo(
         source=shown(source),
-        version=VERSION,
+        version=header.version,
         model=header.model,
         fingerprint=header.fingerprint,
+        prior=header.prior.name if header.prior else None,
+        prior_fingerprint=header.prior.fingerprint if header.prior else None,
         bytes=num_bytes,
         expected_bytes=contents.total_bytes,
         header_bytes=contents.header_bytes,
         levels=tuple(asdict(level) for level in header.levels),
         chunk_codes=header.step,
         num_chunks=header.num_chunks,
-        packed_chunks=sum(stored.packed for stored in contents.chunks),
+        packed_chunks=sum(stored.method is Method.PACKED for stored in contents.chunks),
+        predicted_chunks=sum(stored.method is Method.PREDICTED for stored in contents.chunks),
         model_rate=media.model_rate if isinstance(media, AudioHeader) else None,
         grey=media.grey if isinstance(media, PictureHeader) else None,
         alpha=media.alpha if isinstance(media, PictureHeader) else None,

@@ -1,9 +1,10 @@
-"""Codes of one chunk to bytes and back: entropy-coded, or packed where that is smaller."""
+"""Codes of one chunk to bytes and back: by the model's histograms, packed, or by a prior, whichever is shortest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -16,44 +17,64 @@ from codec.entropy import (
     packed_size,
     unpack_bits,
 )
+from codec.models.base import CodecModel
+from codec.priors.coding import Codes, CodingPrior
 
-Codes = tuple[npt.NDArray[np.integer], ...]  # per level [rows, q, *space]
+
+class Method(IntEnum):
+    """What kind of bytes a chunk is: how it stands in the file's table."""
+
+    COUNTED = 0
+    PACKED = 1
+    PREDICTED = 2
 
 
 class ChunkCoder:
     """Codes chunks of one model.
 
-    The symbols of a chunk run row by row, in a row level by level (coarse to fine), in a level codebook by
-    codebook, in a codebook in raster order.
+    Without a prior the symbols of a chunk run row by row, in a row level by level (coarse to fine), in a level codebook
+    by codebook, in a codebook in raster order.
 
     Args:
         histograms: per level integer counts [q, K] of each codebook's codes.
+        prior: predicts codes from those before them.
     """
 
-    def __init__(self, histograms: Sequence[npt.NDArray[np.integer]]):
+    def __init__(self, histograms: Sequence[npt.NDArray[np.integer]], prior: CodingPrior | None = None):
         self._tables = [[FrequencyTable.from_counts(counts) for counts in level] for level in histograms]
+        self._prior = prior
 
-    def encode(self, codes: Codes) -> tuple[bytes, bool]:
-        """Bytes for the codes of a chunk, and whether they are packed bits."""
+    @classmethod
+    def of(cls, model: CodecModel, num_active: int, prior: CodingPrior | None) -> ChunkCoder:
+        """A coder of `model`'s codes at one of its rates."""
+        return cls([histogram.cpu().numpy() for histogram in model.code_histograms(num_active)], prior)
+
+    def encode(self, codes: Codes) -> tuple[bytes, Method]:
+        """The fewest bytes for the codes of a chunk, and what kind they are."""
         runs = [
             (codes[level][row, book].ravel(), table)
             for row in range(codes[0].shape[0])
             for level, book, table in self._books([level.shape for level in codes])
         ]
-        coded = encode_symbols(runs)
+        coded, method = encode_symbols(runs), Method.COUNTED
         if packed_size([(symbols.size, table.size) for symbols, table in runs]) < len(coded):
-            return pack_bits([(symbols, table.size) for symbols, table in runs]), True
-        return coded, False
+            coded, method = pack_bits([(symbols, table.size) for symbols, table in runs]), Method.PACKED
+        if self._prior is not None and len(predicted := self._prior.encode(codes)) < len(coded):
+            coded, method = predicted, Method.PREDICTED
+        return coded, method
 
-    def decode(self, data: bytes, packed: bool, shapes: Sequence[tuple[int, ...]]) -> Codes:
+    def decode(self, data: bytes, method: Method, shapes: Sequence[tuple[int, ...]]) -> Codes:
         """Codes of a chunk, per level of shape [rows, q, *space].
 
         Raises:
             ValueError: no codes have these bytes.
         """
+        if method is Method.PREDICTED:
+            assert self._prior is not None, "a header with such a chunk names a prior"
+            return self._prior.decode(data, shapes)
         rows = shapes[0][0]
         runs = [(math.prod(shapes[level][2:]), table) for level, _, table in self._books(shapes)] * rows
-        if packed:
+        if method is Method.PACKED:
             symbols = unpack_bits(data, [(count, table.size) for count, table in runs])
         else:
             symbols = decode_symbols(data, runs)

@@ -38,6 +38,7 @@ class FileReport:
     """Result of `encode_file` and `decode_file`.
 
     Attributes:
+        prior: the coding prior that made it smaller, by name; None for none.
         bytes: of the .vqc file on disk, header and checksums included.
         duration_s, sample_rate, num_samples, channels: of the recording; None for a picture.
         width, height: of the picture; None for a recording.
@@ -56,6 +57,7 @@ class FileReport:
     num_active: int
     bytes: int
     elapsed_s: float
+    prior: str | None = None
     duration_s: float | None = None
     sample_rate: int | None = None
     num_samples: int | None = None
@@ -83,6 +85,7 @@ class FileInfo:
         levels: coarse to fine, each with downsample_factor, codebook_size, num_active.
         chunk_codes: codes of the coarsest level in a chunk, per axis; `num_chunks` chunks tile the signal.
         packed_chunks: chunks stored as plain bits because the entropy coder would have made them longer.
+        predicted_chunks: chunks coded with the prior, which the file then names.
         damage: chunks whose checksums are wrong, or that are missing.
     """
 
@@ -98,6 +101,9 @@ class FileInfo:
     chunk_codes: tuple[int, ...]
     num_chunks: int
     packed_chunks: int
+    predicted_chunks: int = 0
+    prior: str | None = None
+    prior_fingerprint: str | None = None
     duration_s: float | None = None
     sample_rate: int | None = None
     num_samples: int | None = None

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from codec.core.precision import float32_island
 from codec.core.spectral import magnitude, mel_filters
+from codec.losses.padding import without_padding
 
 MEL_SCALES = ((128, 10), (256, 20), (512, 40), (1024, 80), (2048, 160))
 MEL_FLOOR = 1e-3
@@ -32,7 +33,7 @@ class MelLoss(nn.Module):
 
     def forward(self, reconstruction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         with float32_island(target.device.type):
-            reconstruction, target = _silence_padding(reconstruction, target, mask)
+            reconstruction, target = without_padding(reconstruction, target, mask)
             differences = [
                 (self._log_mel(reconstruction, window) - self._log_mel(target, window)).abs().mean()
                 for window in self.windows
@@ -56,17 +57,10 @@ class SpectralConvergence(nn.Module):
 
     def forward(self, reconstruction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         with float32_island(target.device.type):
-            reconstruction, target = _silence_padding(reconstruction, target, mask)
+            reconstruction, target = without_padding(reconstruction, target, mask)
             ratios = []
             for window in self.windows:
                 wanted = magnitude(target, window=window, hop=window // 4)
                 got = magnitude(reconstruction, window=window, hop=window // 4)
                 ratios.append((wanted - got).norm() / wanted.norm().clamp_min(1e-3))
             return torch.stack(ratios).mean()
-
-
-def _silence_padding(reconstruction: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    if mask is None:
-        return reconstruction.float(), target.float()
-    valid = mask.unsqueeze(1)
-    return reconstruction.float() * valid, target.float() * valid

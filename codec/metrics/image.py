@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
 
 from codec.metrics.score import Score, mean_score
+from codec.metrics.structure import WINDOW, multi_scale_similarity, structural_similarity
 
 _RANGE = 2.0  # from -1 to 1
-_SSIM_SIDE = 11  # the Gaussian window
-_MS_SSIM_SIDE = 176  # a sixteenth of it must still exceed the window, which torchmetrics insists on
 
 
 def psnr(reference: Tensor, estimate: Tensor) -> Score:
@@ -24,22 +23,12 @@ def psnr(reference: Tensor, estimate: Tensor) -> Score:
 
 def ssim(reference: Tensor, estimate: Tensor) -> Score:
     """Structural similarity (Wang et al. 2004), at most 1, mean over pictures; needs 11 px per side."""
-    ours, theirs = _batches(reference, estimate)
-    if (small := _too_small(ours, _SSIM_SIDE)) is not None:
-        return small
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    return Score(float(structural_similarity_index_measure(theirs, ours, data_range=_RANGE)))  # type: ignore[arg-type]
+    return _similarity(structural_similarity, WINDOW, reference, estimate)
 
 
 def ms_ssim(reference: Tensor, estimate: Tensor) -> Score:
-    """Multi-scale structural similarity, five scales (Wang et al. 2003), mean over pictures; needs 176 px."""
-    ours, theirs = _batches(reference, estimate)
-    if (small := _too_small(ours, _MS_SSIM_SIDE)) is not None:
-        return small
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
-
-    return Score(float(multiscale_structural_similarity_index_measure(theirs, ours, data_range=_RANGE)))
+    """Multi-scale structural similarity, five scales (Wang et al. 2003), mean over pictures; needs 176 px per side."""
+    return _similarity(multi_scale_similarity, 16 * WINDOW, reference, estimate)
 
 
 def score_image(
@@ -50,11 +39,13 @@ def score_image(
     return {name: panel[name](reference, estimate) for name in metrics}
 
 
-def _too_small(signal: Tensor, side: int) -> Score | None:
-    height, width = signal.shape[-2:]
-    if min(height, width) >= side:
-        return None
-    return Score(None, f"the picture is {width}x{height}; this needs at least {side} pixels per side")
+def _similarity(measure: Callable[..., Tensor], side: int, reference: Tensor, estimate: Tensor) -> Score:
+    """The mean that `measure` gives of pictures with at least `side` pixels per side."""
+    ours, theirs = _batches(reference, estimate)
+    height, width = ours.shape[-2:]
+    if min(height, width) < side:
+        return Score(None, f"the picture is {width}x{height}; this needs at least {side} pixels per side")
+    return Score(float(measure(ours, theirs, data_range=_RANGE).mean()))
 
 
 def _batches(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:

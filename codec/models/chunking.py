@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from codec.core.overlap import Chunk, Span, tile
 
 SpanMap = Callable[[Span], Span]
+Window = tuple[slice, ...]
 
 
 def codes_extent(size: tuple[int, ...], factor: int) -> tuple[int, ...]:
@@ -18,7 +19,12 @@ def codes_extent(size: tuple[int, ...], factor: int) -> tuple[int, ...]:
     return tuple(-(-extent // factor) for extent in size)
 
 
-def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap) -> Iterator[Chunk]:
+def refined(window: Window, ratio: int) -> Window:
+    """The same window in codes of a level that has `ratio` of them per axis for each."""
+    return tuple(slice(part.start * ratio, part.stop * ratio) for part in window)
+
+
+def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap, align: int = 1) -> Iterator[Chunk]:
     """Chunks that turn a signal of `size` into codes.
 
     Args:
@@ -26,18 +32,20 @@ def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap
         factor: signal positions per code, per axis.
         step: codes per chunk, per axis.
         needs: signal positions that an interval of codes depends on.
+        align: sources start at multiples of so many codes.
 
     Yields:
         Chunk: `source` in signal positions inside the signal, starting at a multiple of `factor`; `target` in codes.
     """
     for index, target in enumerate(tile(codes_extent(size, factor), step)):
         source = tuple(
-            needs(span).aligned(factor).clipped(extent).as_slice() for span, extent in zip(target, size, strict=True)
+            _from_multiple(needs(span).aligned(factor), factor * align).clipped(extent).as_slice()
+            for span, extent in zip(target, size, strict=True)
         )
         yield Chunk(index, source, tuple(span.as_slice() for span in target))
 
 
-def decode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap) -> Iterator[Chunk]:
+def decode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap, align: int = 1) -> Iterator[Chunk]:
     """Chunks that turn codes into a signal of `size`, cell for cell those of `encode_grid`.
 
     Yields:
@@ -46,6 +54,13 @@ def decode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap
     codes_size = codes_extent(size, factor)
     for index, cell in enumerate(tile(codes_size, step)):
         wanted = [Span(span.start * factor, span.stop * factor) for span in cell]
-        source = tuple(needs(span).clipped(extent).as_slice() for span, extent in zip(wanted, codes_size, strict=True))
+        source = tuple(
+            _from_multiple(needs(span), align).clipped(extent).as_slice()
+            for span, extent in zip(wanted, codes_size, strict=True)
+        )
         target = tuple(span.clipped(extent).as_slice() for span, extent in zip(wanted, size, strict=True))
         yield Chunk(index, source, target)
+
+
+def _from_multiple(span: Span, multiple: int) -> Span:
+    return Span(span.start // multiple * multiple, span.stop)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 
+from codec.models.base import CodecModel
 from codec.models.build import build_model
 from codec.models.media import AudioMedia, ImageMedia
 from codec.models.vqvae import VQVAE, VQVAEConfig
+from codec.models.vqvae2 import VQVAE2, Level, VQVAE2Config
 from codec.nn.backbone import Backbone, Stage
 from codec.quantize.build import parse_quantizer
 
@@ -28,11 +30,33 @@ def tiny_config(kind: Literal["audio", "image"]) -> VQVAEConfig:
     )
 
 
-def tiny_model(kind: Literal["audio", "image"], *, seed: int = 0) -> VQVAE:
+def tiny_pyramid_config(num_levels: int = 2) -> VQVAE2Config:
+    """A pyramid for pictures, the finest level of factor 2, codebooks of 32 and, for the finest, 16 codes."""
+    backbone = Backbone(stages=(Stage(stride=2, width=8, dilations=(1,)),))
+    finest = Level(encoder=backbone, quantizer=parse_quantizer({"kind": "ema", "codebook_size": 16}))
+    return VQVAE2Config(
+        media=ImageMedia(),
+        levels=(*(Level(encoder=backbone),) * (num_levels - 1), finest),
+        latent_dim=8,
+        quantizer=parse_quantizer({"kind": "ema", "codebook_size": 32}),
+        level_dropout=0.5,
+        chunk=8,
+    )
+
+
+@overload
+def tiny_model(kind: Literal["audio", "image"], *, seed: int = 0) -> VQVAE: ...
+
+
+@overload
+def tiny_model(kind: Literal["pyramid"], *, seed: int = 0) -> VQVAE2: ...
+
+
+def tiny_model(kind: Literal["audio", "image", "pyramid"], *, seed: int = 0) -> CodecModel:
     """An untrained model in eval mode whose codebooks spread over its latents; the caller's random state is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(tiny_config(kind))
+        model = build_model(tiny_pyramid_config() if kind == "pyramid" else tiny_config(kind))
         signal = torch.rand(4, model.media.channels, *(256,) * model.ndim) * 2 - 1
         model.train()(signal)
     model.eval()

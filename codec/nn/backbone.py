@@ -16,11 +16,17 @@ from codec.nn.residual import ResidualUnit
 
 
 class Stage(Config):
-    """A change of resolution by `stride`, and one residual unit per dilation at the coarser side of it."""
+    """A change of resolution by `stride`, and one residual unit per dilation at the coarser side of it.
+
+    Attributes:
+        kernel: width of the convolution that changes the resolution. None: twice the stride, as in the papers' 4x4 at
+            stride 2; 7 where the resolution stays.
+    """
 
     stride: PositiveInt
     width: PositiveInt
     dilations: tuple[PositiveInt, ...] = ()
+    kernel: PositiveInt | None = None
 
 
 class Backbone(Config):
@@ -54,7 +60,7 @@ def build_encoder(config: Backbone, *, channels: int, latent_dim: int, ndim: int
     for stage in config.stages:
         layers.append(Conv(width, stage.width, _kernel(stage), ndim=ndim, stride=stage.stride, causal=config.causal))
         layers += _units(config, stage, ndim)
-        layers.append(build_activation(config.activation))
+        layers.append(build_activation(config.activation, inplace=True))
         width = stage.width
     layers.append(Conv(width, latent_dim, 3, ndim=ndim, causal=config.causal))
     return Chain(*layers, *([ChannelNorm()] if config.normalise_latents else []))
@@ -66,7 +72,7 @@ def build_decoder(config: Backbone, *, channels: int, latent_dim: int, ndim: int
     layers: list[nn.Module] = [Conv(latent_dim, widths[-1], 3, ndim=ndim, causal=config.causal)]
     for stage, finer_width in zip(reversed(config.stages), reversed(widths[:-1]), strict=True):
         layers += _units(config, stage, ndim)
-        layers.append(build_activation(config.activation))
+        layers.append(build_activation(config.activation, inplace=True))
         layers.append(_upsampling(stage, finer_width, ndim=ndim, causal=config.causal))
     return Chain(*layers)
 
@@ -78,8 +84,7 @@ def _upsampling(stage: Stage, width: int, *, ndim: int, causal: bool) -> nn.Modu
 
 
 def _kernel(stage: Stage) -> int:
-    """Twice the stride, as in the papers' 4x4 at stride 2; 7 where the resolution stays."""
-    return 2 * stage.stride if stage.stride > 1 else 7
+    return stage.kernel or (2 * stage.stride if stage.stride > 1 else 7)
 
 
 def _units(config: Backbone, stage: Stage, ndim: int) -> list[nn.Module]:

@@ -39,7 +39,7 @@ class ResidualUnit(nn.Module):
         self.branch = Chain(
             build_activation(activation),
             Conv(width, hidden, kernel, ndim=ndim, dilation=dilation, causal=causal),
-            build_activation(activation),
+            build_activation(activation, inplace=True),
             Conv(hidden, width, 1, ndim=ndim),
         )
 

@@ -12,7 +12,7 @@ from codec.quantize.base import Quantizer
 from codec.quantize.binary import BinaryQuantizer, BSQConfig, BSQQuantizer, LFQConfig, LFQQuantizer, to_sphere
 from codec.quantize.bounded import BoundedResidualQuantizer
 from codec.quantize.ema import EMAConfig, EMAQuantizer
-from codec.quantize.fsq import Bound, CellQuantizer, FSQConfig, FSQQuantizer, RoundingQuantizer
+from codec.quantize.fsq import CellQuantizer, FSQConfig, FSQQuantizer, RoundingQuantizer, build_bound
 from codec.quantize.gradient import GradientConfig, GradientQuantizer
 from codec.quantize.grouped import GroupedQuantizer
 from codec.quantize.gumbel import GumbelConfig, GumbelQuantizer
@@ -152,7 +152,7 @@ def _residual(config: ResidualConfig, dim: int) -> ResidualQuantizer:
         case FSQConfig() as fsq:
             finer = [CellQuantizer(fsq, stage) for stage in range(1, number)]
             stages = [RoundingQuantizer(fsq, len(fsq.levels)), *finer]
-            return BoundedResidualQuantizer(stages, Bound(fsq.levels), dim=dim, dropout=dropout)
+            return BoundedResidualQuantizer(stages, build_bound(fsq), dim=dim, dropout=dropout)
         case BSQConfig() as bsq:
             bits = bsq.codebook_bits
             stages = [BinaryQuantizer(bsq, bits, level=2.0**-stage * bits**-0.5) for stage in range(number)]

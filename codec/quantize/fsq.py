@@ -22,10 +22,13 @@ class FSQConfig(RowConfig):
         levels: number of levels of each channel; their product is the codebook size. Other widths of latents are
             projected to this many channels and back. The paper advises 5 or more; of 2, by its formula, one is hardly
             ever left: for bits take `lfq`.
+        bound: how a channel comes within its levels: `tanh` as in the paper, or `clip` for latents that are meant to be
+            in [-1, 1] as they are, such as transform coefficients.
     """
 
     kind: Literal["fsq"] = "fsq"
     levels: tuple[int, ...] = (8, 5, 5, 5)
+    bound: Literal["tanh", "clip"] = "tanh"
 
     @field_validator("levels")
     @classmethod
@@ -64,7 +67,7 @@ class FSQQuantizer(RoundingQuantizer):
 
     def __init__(self, config: FSQConfig, dim: int) -> None:
         super().__init__(config, dim)
-        self.bound = Bound(config.levels)
+        self.bound = build_bound(config)
 
     def _condition(self, rows: Tensor) -> Tensor:
         return self.bound(rows)
@@ -89,7 +92,14 @@ class CellQuantizer(DigitQuantizer):
         return ((digits + 0.5) / self.radices - 0.5) / self.cells
 
 
-class Bound(nn.Module):
+class Clip(nn.Module):
+    """Cuts `[..., D]` off at -1 and 1; what is not finite becomes NaN."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows.clamp(-1.0, 1.0) + (rows - rows)
+
+
+class Squash(nn.Module):
     """Squashes each channel `[..., D]` to the reach of its levels; what is not finite becomes NaN."""
 
     def __init__(self, levels: tuple[int, ...]) -> None:
@@ -103,3 +113,8 @@ class Bound(nn.Module):
         offset = 0.5 * (self.levels % 2 == 0)
         infinite = rows - rows  # 0, but NaN where the tangent would hide an infinity
         return ((rows + (offset / reach).atanh()).tanh() * reach - offset) / half + infinite
+
+
+def build_bound(config: FSQConfig) -> nn.Module:
+    """What brings channels `[..., D]` within the reach of their levels."""
+    return Clip() if config.bound == "clip" else Squash(config.levels)

@@ -20,7 +20,7 @@ from codec.data.manifest import kind_of
 from codec.eval.items import Item, code_item, rival_items, warm_up
 from codec.eval.machine import machine_facts
 from codec.eval.rivals import RivalFailure
-from codec.models.vqvae import VQVAE
+from codec.models.base import CodecModel
 from codec.report.figures import Exhibit
 from codec.report.page import write_page
 from codec.report.samples import Sample, installed_photographs, installed_speech
@@ -34,7 +34,7 @@ def run_demo(
     inputs: Sequence[str | Path] | None = None,
     out: str | Path = "demo",
     *,
-    models: Mapping[str, VQVAE] | None = None,
+    models: Mapping[str, CodecModel] | None = None,
     device: str | torch.device = "auto",
     num_active: int | None = None,
     console: Console | None = None,
@@ -106,7 +106,7 @@ def _installed_samples(console: Console) -> list[Sample]:
     return ([speech] if speech else []) + photographs
 
 
-def _exhibit(sample: Sample, model: VQVAE, folder: Path, num_active: int | None) -> Exhibit:
+def _exhibit(sample: Sample, model: CodecModel, folder: Path, num_active: int | None) -> Exhibit:
     notes: list[str] = []
     source, original, rate = sample.path, None, None
     if sample.kind == "audio":
@@ -152,7 +152,7 @@ def _keep(items: Sequence[Item], folder: Path, stem: str) -> None:
         shutil.copyfile(item.coded, folder / f"{stem}{item.coded.suffix}")
 
 
-def _describe(model: VQVAE) -> str:
+def _describe(model: CodecModel) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     grids = ", ".join(
         f"{grid.num_codebooks} codebook{'s' * (grid.num_codebooks > 1)} of {grid.codebook_size} codes, "

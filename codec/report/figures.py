@@ -9,7 +9,7 @@ from torch import Tensor
 from codec.eval.codes import CodeCounter
 from codec.eval.items import Item
 from codec.metrics import SCORE_TITLES, SCORE_UNITS, Score
-from codec.models.vqvae import CodeGrid
+from codec.models.base import CodeGrid
 
 _AUDIO_SCORES = ("pesq", "stoi", "visqol")
 _IMAGE_SCORES = ("psnr", "ms_ssim")

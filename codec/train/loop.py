@@ -22,12 +22,13 @@ from codec.core import dist
 from codec.core.config import Config
 from codec.core.errors import UserError
 from codec.quantize.base import NonFiniteError
+from codec.train.adversarial import Adversary, parameter_groups
 from codec.train.average import WeightAverage
 from codec.train.config import LoopConfig
 from codec.train.fabric import seed_everything
 from codec.train.monitor import NUM_SAMPLES, Monitor, RunMonitor, SilentMonitor, to_floats
 from codec.train.nonfinite import Undo, blame
-from codec.train.optim import build_optimizer, learning_rate
+from codec.train.optim import build_optimizer, clip_gradients, prepare_update
 from codec.train.run import RunFolder
 from codec.train.signals import StopRequest
 from codec.train.state import Progress, load_state, save_state
@@ -113,8 +114,9 @@ class _Trainer:
         self.fabric, self.config, self.run = fabric, config, run
         task = task.to(fabric.device)
         self.task: Any = task
-        self.parameters = [p for p in task.parameters() if p.requires_grad]
-        optimizer = build_optimizer(self.parameters, config.optimizer, device=fabric.device)
+        self.adversary: Adversary | None = getattr(task, "adversary", None)
+        self.groups = parameter_groups(task, config.optimizer)
+        optimizer = build_optimizer(self.groups, device=fabric.device)
         self.average = WeightAverage(task, config.average_decay)
         self.progress = Progress()
         if run.resume:
@@ -157,6 +159,8 @@ class _Trainer:
         """One update; nothing is updated when anything is not finite."""
         seed_everything(self.config.seed, step, rank=self.fabric.global_rank)
         self.wrapped.train()
+        if self.adversary:
+            self.adversary.begin(step)
         signal, mask = self._to_device(batch)
         self._undo.keep()
         try:
@@ -168,18 +172,16 @@ class _Trainer:
         losses: dict[str, Tensor] = outcome["losses"]
         total = self.task.total(losses)
         self.fabric.backward(total)
-        limit = self.config.optimizer.grad_clip
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit if limit else float("inf"))
-        if not bool(torch.isfinite(dist.all_reduce_sum(total.detach() + norm))):
+        norms = clip_gradients(self.groups)
+        if not bool(torch.isfinite(dist.all_reduce_sum(total.detach() + sum(norms.values())))):
             self._undo.restore()
             raise blame("the gradient is", signal=batch.signal, names=batch.names, losses=to_floats(losses))
-        rate = learning_rate(step, config=self.config.optimizer, total_steps=self.config.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        rates = prepare_update(self.optimizer, self.groups, step=step, total_steps=self.config.steps)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.average.update()
-        figures = {"total": total, **outcome["stats"], "grad_norm": norm, "learning_rate": torch.tensor(rate)}
+        figures = {"total": total, **outcome["stats"], **norms}
+        figures |= {name: torch.tensor(rate) for name, rate in rates.items()}
         return (
             {name: loss.detach() for name, loss in losses.items()},
             {name: value.detach().to(self.fabric.device) for name, value in figures.items()},

@@ -1,8 +1,10 @@
-"""What every reconstruction recipe can be told, and which of it does not go together."""
+"""What every recipe that trains a model can be told, and which of it does not go together."""
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, model_validator
 
 from codec.core.config import Config
 from codec.data.config import DataConfig
@@ -10,17 +12,24 @@ from codec.models.build import ModelConfig
 from codec.train.config import LoopConfig
 
 
-class ReconstructionConfig(Config):
-    """Data, model, weights of the losses by name, and loop of a recipe that trains a model to reconstruct."""
+def _without_nulls(weights: Any) -> Any:
+    """`losses.mse=null` takes a loss away that the preset names."""
+    return {name: x for name, x in weights.items() if x is not None} if isinstance(weights, dict) else weights
+
+
+Weights = Annotated[dict[str, float], BeforeValidator(_without_nulls)]
+
+
+class TrainingConfig(Config):
+    """Data, model and loop."""
 
     data: DataConfig
     model: ModelConfig
-    losses: dict[str, float]
     loop: LoopConfig
 
     @model_validator(mode="after")
-    def _crops_are_whole_codes(self) -> ReconstructionConfig:
-        factor = self.model.encoder.downsample_factor
+    def _crops_are_whole_codes(self) -> TrainingConfig:
+        factor = self.model.downsample_factor
         for name in ("crop", "validation_crop"):
             size = getattr(self.data, name)
             if size is not None and size % factor:
@@ -30,3 +39,9 @@ class ReconstructionConfig(Config):
                     f"take a multiple, such as {nearest}"
                 )
         return self
+
+
+class ReconstructionConfig(TrainingConfig):
+    """The same, and weights of the losses by name, of a recipe that trains a model to reconstruct."""
+
+    losses: Weights

@@ -9,9 +9,14 @@ from torch import Tensor, nn
 
 from codec.checkpoint.model import save_model
 from codec.core.errors import UserError
-from codec.core.precision import float32_island
+from codec.losses.adversarial import adversarial_balance
 from codec.losses.build import build_losses
-from codec.models.vqvae import VQVAE
+from codec.losses.likelihood import bits_per_dim, nll_per_dim
+from codec.losses.perceptual import PerceptualLoss
+from codec.models.base import CodecModel, Reconstruction
+from codec.train.adversarial import Adversary
+
+LIKELIHOOD, ADVERSARIAL, DISCRIMINATOR = "nll", "adversarial", "discriminator"
 
 
 class ReconstructionTask(nn.Module):
@@ -19,38 +24,62 @@ class ReconstructionTask(nn.Module):
 
     Args:
         model: what is trained and exported.
-        weights: every loss that counts, by name, with its weight: reconstruction losses of `codec.losses` and the
-            quantizer's (`commitment`, `codebook`, ...).
+        weights: every loss that counts, by name, with its weight: reconstruction losses of `codec.losses`, `nll` of a
+            model with a likelihood, `adversarial` with an adversary, and the quantizer's (`commitment`, ...).
+        perceptual: the loss of that name.
+        adversary: learns to tell reconstructions from originals; in training only, since no two of its states judge
+            alike.
 
     Raises:
-        UserError: a name is no loss of this signal or of this quantizer, or one of the quantizer's is missing.
+        UserError: a name is no loss of this signal or of this model, or one that the model needs is missing.
     """
 
-    def __init__(self, model: VQVAE, weights: dict[str, float]):
+    def __init__(
+        self,
+        model: CodecModel,
+        weights: dict[str, float],
+        *,
+        perceptual: PerceptualLoss | None = None,
+        adversary: Adversary | None = None,
+    ):
         super().__init__()
         self.model = model
-        self.weights = dict(weights)
-        of_quantizer = model.quantizer.loss_names
-        for name in of_quantizer:
+        self.adversary = adversary
+        self.weights = {**weights, DISCRIMINATOR: 1.0} if adversary else dict(weights)
+        for name in model.loss_names:
             if name not in weights:
                 raise UserError(
                     f"losses give {name!r} no weight, but this quantizer has it: add losses.{name}=WEIGHT "
                     "(docs/quantizers.md says what to start from)"
                 )
-        own = [name for name in weights if name not in of_quantizer]
-        if not own:
+        if LIKELIHOOD in weights and model.likelihood is None:
+            raise UserError("loss 'nll' needs a likelihood, this model has none: add model.likelihood.kind=categorical")
+        if (ADVERSARIAL in weights) != (adversary is not None):
+            raise UserError(
+                "loss 'adversarial' and the adversary need each other: give losses.adversarial=WEIGHT and "
+                "adversary.start_step=STEP, or neither"
+            )
+        of_model = (*model.loss_names, *([LIKELIHOOD] if model.likelihood else []))
+        elsewhere = {*of_model, ADVERSARIAL}
+        own = [name for name in weights if name not in elsewhere]
+        if not own and LIKELIHOOD not in weights:
             raise UserError("no reconstruction loss among the losses: name at least one, such as mse or mel")
-        self.reconstruction_losses = build_losses(own, sample_rate=self.sample_rate, others=of_quantizer)
+        self.reconstruction_losses = build_losses(
+            own, sample_rate=self.sample_rate, perceptual=perceptual, others=of_model
+        )
         self.loss_modules = nn.ModuleList(x for x in self.reconstruction_losses.values() if isinstance(x, nn.Module))
 
     def forward(self, signal: Tensor, mask: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
         """Losses of a batch, unweighted, and statistics: `{"losses": ..., "stats": ...}`, 0-d tensors by name."""
         result = self.model(signal, mask=mask)
-        with float32_island(signal.device.type):
-            losses = {
-                name: loss(result.signal.float(), signal, mask) for name, loss in self.reconstruction_losses.items()
-            }
-        stats: dict[str, Tensor] = {}
+        losses, stats = self._reconstruction(result, signal, mask)
+        if self.adversary and self.training:
+            judged = self.adversary(result.signal, signal, mask)
+            if self.adversary.config.adaptive and self.adversary.started:
+                balance = adversarial_balance(self.total(losses), judged[ADVERSARIAL], result.outputs)
+                judged[ADVERSARIAL] = balance * judged[ADVERSARIAL]
+                stats["adversarial_balance"] = balance
+            losses |= judged
         for index, level in enumerate(result.levels):
             suffix = f"/level{index}" if len(result.levels) > 1 else ""
             for name, value in level.losses.items():
@@ -75,3 +104,18 @@ class ReconstructionTask(nn.Module):
     def export(self, folder: Path, *, name: str) -> None:
         """Write the model as it is now, ready for `codec.load`."""
         save_model(self.model, folder, name=name)
+
+    def _reconstruction(
+        self, result: Reconstruction, signal: Tensor, mask: Tensor | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses that compare with `signal`, and what its bits are if there is a likelihood of levels."""
+        losses = {name: loss(result.signal, signal, mask) for name, loss in self.reconstruction_losses.items()}
+        likelihood = self.model.likelihood
+        if likelihood is None or LIKELIHOOD not in self.weights:
+            return losses, {}
+        losses[LIKELIHOOD] = nll_per_dim(likelihood, result.outputs, signal, mask)
+        if not likelihood.discrete:
+            return losses, {}
+        sizes = (grid.codebook_size for grid in self.model.levels)
+        codes = ((level.codes, size) for level, size in zip(result.levels, sizes, strict=True))
+        return losses, bits_per_dim(losses[LIKELIHOOD], codes, signal, mask)

@@ -54,6 +54,15 @@ def test_train_passes_on_what_was_typed(recipe: Path) -> None:
     assert json.loads(Path("told.json").read_text()) == ["cpu.yaml", overrides, "runs/x", True, "beside"]
 
 
+def test_a_stage_is_a_file_of_the_recipe_that_has_a_main(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (recipe / "extract.py").write_text(ECHO.replace("told.json", "extracted.json"))
+    assert main(["train", "./mine", "--stage", "extract", "x=1"]) == 0
+    assert json.loads(Path("extracted.json").read_text()) == [None, ["x=1"], None, False, "beside"]
+    for stage in ("beside", "nothing"):
+        assert main(["train", "./mine", "--stage", stage]) == 2
+        assert f"no stage '{stage}': use one of extract, train" in capsys.readouterr().err
+
+
 def test_train_runs_in_every_process_of_torchrun(recipe: Path) -> None:
     (recipe / "train.py").write_text(RANKS)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "codec"]

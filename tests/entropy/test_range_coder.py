@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.entropy import FrequencyTable, InvalidCodeStreamError, decode_symbols, encode_symbols
+from codec.entropy import (
+    FrequencyTable,
+    InvalidCodeStreamError,
+    SymbolDecoder,
+    SymbolEncoder,
+    TableFamily,
+    decode_symbols,
+    encode_symbols,
+)
 from tests.references import range_coder as oracle
 
 # These bytes are in people's files: if they change after an upgrade of constriction, pin the old release.
@@ -101,3 +109,45 @@ def test_long_runs_of_one_symbol_come_back(symbol: int, counts: list[int]) -> No
 def test_a_symbol_outside_the_table_is_refused(symbols: list[int]) -> None:
     with pytest.raises(ValueError, match="wanted 0 to 3"):
         encode_symbols([(np.array(symbols), FrequencyTable.from_counts(np.ones(4, dtype=np.int64)))])
+
+
+@given(st.integers(1, 40), st.sampled_from([1, 2, 9, 300]), st.integers(0, 2**32 - 1), st.booleans())
+@settings(deadline=None)
+def test_a_row_of_frequencies_per_symbol_is_a_table_per_symbol(count: int, size: int, seed: int, turned: bool) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.stack([FrequencyTable.from_counts(rng.integers(0, 1000, size) ** 2).frequencies for _ in range(count)])
+    rows = np.asfortranarray(rows) if turned else rows  # the memory layout does not matter
+    symbols = rng.integers(0, size, count)
+    encoder = SymbolEncoder()
+    encoder.put_each(symbols, rows)
+    data = encoder.finish()
+    assert data == encode_symbols([(symbols[i : i + 1], FrequencyTable(rows[i])) for i in range(count)])
+    np.testing.assert_array_equal(SymbolDecoder(data).take_each(rows), symbols)
+
+
+@given(st.lists(st.integers(0, 2), max_size=60), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_symbols_that_choose_their_table_are_coded_table_by_table(chosen: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    tables = [FrequencyTable.from_counts(rng.integers(0, 50, size)) for size in (2, 5, 9)]
+    choice = np.array(chosen, dtype=np.int64)
+    symbols = rng.integers(0, [tables[index].size for index in chosen]) if chosen else choice
+    family, encoder = TableFamily([table.frequencies for table in tables]), SymbolEncoder()
+    family.put(encoder, symbols, choice)
+    data = encoder.finish()
+    assert data == encode_symbols([(symbols[choice == index], table) for index, table in enumerate(tables)])
+    np.testing.assert_array_equal(family.take(SymbolDecoder(data), choice), symbols)
+
+
+@given(runs(max_length=30))
+@settings(deadline=None, max_examples=60)
+def test_no_shorter_string_of_bytes_decodes_to_the_same_symbols(
+    message: list[tuple[np.ndarray, FrequencyTable]],
+) -> None:
+    data = encode_symbols(message)
+    shorter = data[:-1]
+    nearest = [shorter, (int.from_bytes(shorter, "big") + 1).to_bytes(len(data), "big")[1:]] if data else []
+    for candidate in nearest:
+        with contextlib.suppress(InvalidCodeStreamError):
+            rows = decode_symbols(candidate, [(symbols.size, table) for symbols, table in message])
+            assert any((row != symbols).any() for row, (symbols, _) in zip(rows, message, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from codec.data.audio import write_audio
 from codec.data.image import write_image
 from codec.data.manifest import Entry, write_manifest
+from codec.eval.picture_codecs import PICTURE_CODECS, PictureCodec
 from tests.metrics.signals import RATE, voice
 from tests.metrics.test_image import picture
 
@@ -40,3 +42,8 @@ def stereo(seconds: float, rate: int) -> torch.Tensor:
     """`[2, time]`, the channels unlike each other."""
     left, right = (voice(seconds * rate / RATE, seed=seed) for seed in (1, 2))
     return torch.from_numpy(np.stack([left, right])).float()
+
+
+def quick_codecs(*ladder: int) -> tuple[PictureCodec, ...]:
+    """JPEG and WebP, swept over these qualities only."""
+    return tuple(replace(codec, ladder=ladder) for codec in PICTURE_CODECS[:2])

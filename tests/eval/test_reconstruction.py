@@ -7,13 +7,16 @@ import torch
 
 from codec.core.errors import UserError
 from codec.data.audio import write_audio
-from codec.eval import RivalFailure, code_item, evaluate, evaluation_table, items, reconstruction
+from codec.data.image import write_image
+from codec.data.manifest import Entry, write_manifest
+from codec.eval import RivalFailure, code_item, evaluate, evaluation_table, items, reconstruction, select
 from codec.eval.codes import CodeCounter, stored_codes
 from codec.files import encode_file
 from codec.metrics import Score
+from codec.models.base import CodeGrid
 from codec.models.tiny import tiny_model
-from codec.models.vqvae import CodeGrid
 from tests.eval.corpus import stereo, write_pictures, write_recordings
+from tests.metrics.test_image import picture
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +70,19 @@ def test_fewer_codebooks_take_fewer_bits_and_say_so(audio_report):
 
 def test_split_and_limit_choose_items(audio_report):
     _, manifest = audio_report
-    paths = [Path(row["path"]).name for row in evaluate(tiny_model("audio"), manifest, split="test")["items"]]
-    assert paths == ["speech-2.wav"]
-    seen = []
-    evaluate(tiny_model("audio"), manifest, limit=1, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 1)]
+    model, seen = tiny_model("audio"), []
+    chosen = select(manifest, model, split="test")
+    report = evaluate(model, chosen, progress=lambda done, total: seen.append((done, total)))
+    assert [Path(row["path"]).name for row in report["items"]] == ["speech-2.wav"]
+    assert report["splits"] == {"test": 1} and seen == [(1, 1)]
+    spread = select(manifest, model, split=["train", "test"], limit=2)
+    assert [entry.path.name for entry in spread] == ["speech-0.wav", "speech-1.wav"]
+    assert [entry.path.name for entry in select(spread, model, split="train", limit=9)] == [
+        "speech-0.wav",
+        "speech-1.wav",
+    ]
+    with pytest.raises(UserError, match="limit is 0"):
+        select(manifest, model, limit=0)
 
 
 def test_pictures_are_measured_in_bits_per_pixel_beside_their_rivals(tmp_path):
@@ -85,6 +96,28 @@ def test_pictures_are_measured_in_bits_per_pixel_beside_their_rivals(tmp_path):
     assert [str(cell) for cell in table.columns[0].cells][:2] == ["tiny-image", "JPEG"]
 
 
+def test_a_report_about_pictures_is_a_curve_of_one_point(tmp_path):
+    report = evaluate(tiny_model("image"), write_pictures(tmp_path))
+    summary, results = report["summary"], report["results"]
+    assert report["name"] == "tiny-image" and "2 pictures" in report["description"]
+    assert results["bpp"] == [summary["mean_bits_per_pixel"]] and results["bpp-corpus"] == [summary["bits_per_pixel"]]
+    assert results["psnr-rgb"] == [summary["scores"]["psnr"]["mean"]] and results["ms-ssim-rgb"] == [None]
+    assert results["encoding_time"] == [pytest.approx(summary["encode_s"] / 2)]
+
+
+def test_mean_and_corpus_rates_differ_where_sizes_do(tmp_path):
+    entries = []
+    for height, width in ((16, 16), (160, 200)):
+        write_image(path := tmp_path / f"{height}.png", picture(height, width))
+        entries.append(Entry(path=path, kind="image"))
+    write_manifest(tmp_path / "manifest.jsonl", entries)
+    report = evaluate(tiny_model("image"), tmp_path / "manifest.jsonl")
+    small, large = ((row["bytes"], row["height"] * row["width"]) for row in report["items"])
+    expected = (8 * small[0] / small[1] + 8 * large[0] / large[1]) / 2
+    assert report["summary"]["mean_bits_per_pixel"] == pytest.approx(expected)
+    assert report["summary"]["bits_per_pixel"] == pytest.approx(8 * (small[0] + large[0]) / (small[1] + large[1]))
+
+
 def test_a_broken_item_is_listed_and_the_others_are_measured(tmp_path):
     manifest = write_recordings(tmp_path)
     (tmp_path / "speech-1.wav").write_text("not sound")
@@ -96,7 +129,8 @@ def test_a_broken_item_is_listed_and_the_others_are_measured(tmp_path):
 def test_a_rival_that_fails_is_listed_and_the_evaluation_goes_on(tmp_path, monkeypatch):
     failure = RivalFailure("Opus", "opusenc failed: exit code 1")
     monkeypatch.setattr(reconstruction, "rival_items", lambda item, folder: [failure])
-    report = evaluate(tiny_model("audio"), write_recordings(tmp_path), limit=1, rivals=True)
+    model = tiny_model("audio")
+    report = evaluate(model, select(write_recordings(tmp_path), model, limit=1), rivals=True)
     assert report["failed"] == [{"path": report["items"][0]["path"], "codec": "Opus", "reason": failure.reason}]
     assert report["rivals"] == {} and report["summary"]["items"] == 1
     assert "Opus failed on 1 item" in str(evaluation_table(report).caption)
@@ -104,15 +138,16 @@ def test_a_rival_that_fails_is_listed_and_the_evaluation_goes_on(tmp_path, monke
 
 def test_perfect_scores_are_counted_beside_the_mean_of_the_others(tmp_path, monkeypatch):
     scores = iter([Score(math.inf), Score(30.0), Score(math.inf), Score(40.0)])
-    monkeypatch.setattr(items, "score_image", lambda *signals, metrics: {"psnr": next(scores)})
+    monkeypatch.setattr(items, "score_image", lambda *signals: {"psnr": next(scores)})
     report = evaluate(tiny_model("image"), write_pictures(tmp_path, 4))
     found = report["summary"]["scores"]["psnr"]
     assert (found["mean"], found["count"], found["perfect"]) == (35.0, 2, 2)
     assert [row["notes"] for row in report["items"]] == [{"psnr": "perfect"}, {}] * 2
     (cell,) = (str(cell) for cell in evaluation_table(report).columns[2].cells)
     assert cell.startswith("35.00") and cell.endswith("2 perfect")
-    monkeypatch.setattr(items, "score_image", lambda *signals, metrics: {"psnr": Score(math.inf)})
-    report = evaluate(tiny_model("image"), tmp_path / "manifest.jsonl", limit=1)
+    monkeypatch.setattr(items, "score_image", lambda *signals: {"psnr": Score(math.inf)})
+    model = tiny_model("image")
+    report = evaluate(model, select(tmp_path / "manifest.jsonl", model, limit=1))
     assert report["summary"]["scores"]["psnr"]["mean"] is None
     assert [str(cell) for cell in evaluation_table(report).columns[2].cells] == ["1 perfect"]
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from codec.core.overlap import Chunk
+from codec.models.base import CodeGrid
 from codec.models.chunking import decode_grid, encode_grid
 from codec.models.media import AudioMedia, ImageMedia
-from codec.models.vqvae import CodeGrid
 
 
 class Pyramid:
@@ -24,6 +24,7 @@ class Pyramid:
         self.media = media
         self.name, self.fingerprint = "stand-in", "00112233445566ff"
         self.levels = (CodeGrid(1, 16, 8), CodeGrid(2, 5, 4))
+        self.rates = (1, 2)
         self.downsample_factor = 8
         self._step = step
 
@@ -59,7 +60,7 @@ class Pyramid:
         extents = [part.stop - part.start for part in chunk.target]
         return signal[(..., *(slice(extent) for extent in extents))]
 
-    def code_histograms(self) -> tuple[Tensor, ...]:
+    def code_histograms(self, num_active: int | None = None) -> tuple[Tensor, ...]:
         return torch.arange(1, 17)[None], torch.tensor([[9, 1, 1, 4, 2], [1, 1, 1, 1, 1]])
 
 

@@ -6,6 +6,7 @@ import io
 import math
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,8 @@ from codec.files.errors import (
     NewerVersionError,
     TruncatedFileError,
 )
-from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, coded_length
+from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, PriorHeader, coded_length
+from codec.files.payload import Method
 from codec.files.varint import ByteReader, varint
 
 SPEECH = Header(
@@ -60,13 +62,17 @@ def headers(draw: st.DrawFn) -> Header:
     codes = [-(-extent // factors[0]) for extent in media.size]
     step = tuple(draw(st.integers(max(1, count // 16), count)) for count in codes)
     name = draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
-    return Header(name, draw(st.binary(min_size=8, max_size=8)).hex(), media, rows, levels, step)
+    fingerprints = st.binary(min_size=8, max_size=8).map(bytes.hex)
+    prior_names = st.sampled_from([name, "a prior"]).filter(bool)
+    prior = draw(st.none() | st.builds(PriorHeader, prior_names, fingerprints))
+    return Header(name, draw(fingerprints), media, rows, levels, step, prior)
 
 
 def table(header: Header, lengths: list[int]) -> list[Stored]:
     alpha = isinstance(header.media, PictureHeader) and header.media.alpha
     count = header.num_chunks + alpha
-    return [Stored(lengths[index % len(lengths)], index % 3 == 0) for index in range(count)]
+    methods = [Method.COUNTED, Method.PACKED, *([Method.PREDICTED] if header.prior else [])]
+    return [Stored(lengths[index % len(lengths)], methods[index % len(methods)]) for index in range(count)]
 
 
 @given(headers(), st.lists(st.integers(0, 10**5), min_size=1, max_size=5))
@@ -114,6 +120,33 @@ def test_fixed_headers_always_give_the_same_bytes() -> None:
     )
 
 
+def test_fixed_headers_with_a_prior_always_give_the_same_bytes() -> None:
+    header = replace(SPEECH, prior=PriorHeader("speech-16k", "fedcba9876543210"))
+    assert write_header(header, [Stored(375, Method.PREDICTED)]).hex() == (
+        "8a56514302"  # magic, version
+        "2d"  # 45 bytes follow before the checksum
+        "00"
+        "0a7370656563682d31366b"
+        "0123456789abcdef"
+        "00"  # the prior has the model's name
+        "fedcba9876543210"
+        "807d807d01"
+        "01"
+        "01c002800806"
+        "9003"
+        "de0b"  # 375 bytes, predicted
+        "dc40e3af"
+    )
+
+
+def test_a_chunk_of_a_method_that_does_not_exist_is_refused() -> None:
+    header = replace(SPEECH, prior=PriorHeader("speech-16k", "fedcba9876543210"))
+    body = bytearray(write_header(header, [Stored(375, Method.PREDICTED)])[:-4])
+    body[-2] |= 3
+    with pytest.raises(DamagedHeaderError, match="makes no sense"):
+        read_header(io.BytesIO(bytes(body) + zlib.crc32(bytes(body)).to_bytes(4, "little")))
+
+
 @given(st.integers(0, 2**63 - 1))
 def test_varints_read_back(value: int) -> None:
     data = varint(value)
@@ -128,14 +161,14 @@ def test_the_formats_length_is_that_of_the_resampler(count: int, rate: int, mode
 
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_header_or_a_user_error(data: bytes) -> None:
-    for start in (b"", MAGIC, MAGIC + bytes([VERSION])):
+    for start in (b"", MAGIC, MAGIC + b"\x01", MAGIC + bytes([VERSION])):
         with pytest.raises(UserError):
             read_header(io.BytesIO(start + data))
 
 
-@given(st.binary(max_size=200))
-def test_any_body_with_a_right_checksum_gives_a_header_or_a_user_error(body: bytes) -> None:
-    sealed = MAGIC + bytes([VERSION]) + varint(len(body)) + body
+@given(st.integers(1, VERSION), st.binary(max_size=200))
+def test_any_body_with_a_right_checksum_gives_a_header_or_a_user_error(version: int, body: bytes) -> None:
+    sealed = MAGIC + bytes([version]) + varint(len(body)) + body
     try:
         read_header(io.BytesIO(sealed + zlib.crc32(sealed).to_bytes(4, "little")))
     except DamagedHeaderError as error:
@@ -160,7 +193,7 @@ def test_a_forged_size_is_refused_without_being_allocated(media, step) -> None:
 
     forged = container._body(header) + varint(750)
     assert body  # the honest header of the same model, for comparison
-    sealed = MAGIC + bytes([VERSION]) + varint(len(forged)) + forged
+    sealed = MAGIC + bytes([header.version]) + varint(len(forged)) + forged
     tracemalloc.start()
     with pytest.raises(DamagedHeaderError, match="makes no sense"):
         read_header(io.BytesIO(sealed + zlib.crc32(sealed).to_bytes(4, "little")))
@@ -190,7 +223,7 @@ def test_a_chunk_moved_to_another_place_is_damaged() -> None:
         (b"", EmptyFileError, "empty"),
         (b"RIFF1234WAVE", ForeignFileError, "not a .vqc file"),
         (b"\x8aV", TruncatedFileError, "cut short"),
-        (MAGIC + b"\x02abc", NewerVersionError, "version 2"),
+        (MAGIC + b"\x03abc", NewerVersionError, "version 3"),
         (MAGIC + b"\x00abc", DamagedHeaderError, "damaged"),
         (MAGIC + b"\x01\x40abc", TruncatedFileError, "cut short"),
         (MAGIC + b"\x01" + b"\xff" * 20, DamagedHeaderError, "damaged"),

@@ -14,10 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
+from codec.checkpoint.prior import load_coding_prior, save_prior
 from codec.data.audio import read_audio, write_audio
+from codec.data.image import read_image
 from codec.files import decode_file, encode_file, read_info
+from codec.files.container import read_chunk, read_header
+from codec.files.payload import Method
 from codec.models.tiny import tiny_model
+from tests.files.coding import fitted_prior
 from tests.files.stand_in import pyramid
+from tests.references import integer_prior as oracle
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -100,6 +106,37 @@ def test_a_file_of_a_convolutional_model_decodes() -> None:
     assert (report.num_samples, report.channels, report.sample_rate) == (301, 2, 8000)
 
 
+def test_a_file_coded_with_a_prior_decodes_to_the_same_pixels() -> None:
+    out = io.BytesIO()
+    report = decode_file(GOLDEN / "predicted.vqc", out, pyramid("image"), prior=GOLDEN)
+    assert report.prior == "golden"
+    np.testing.assert_array_equal(np.array(Image.open(out)), np.array(Image.open(GOLDEN / "picture.png")))
+
+
+def test_a_fixed_picture_always_gives_the_same_file_with_a_prior() -> None:
+    out = io.BytesIO()
+    encode_file(picture(transparent=False), out, pyramid("image"), prior=GOLDEN)
+    assert out.getvalue().hex() == (GOLDEN / "predicted.vqc").read_bytes().hex()
+    assert len(out.getvalue()) < (GOLDEN / "picture.vqc").stat().st_size
+    assert read_info(io.BytesIO(out.getvalue())).predicted_chunks == 5
+
+
+def test_the_documented_decoder_reads_a_file_coded_with_a_prior() -> None:
+    prior = load_coding_prior(GOLDEN)
+    tensors = {key: tensor.tolist() for key, tensor in prior.state_dict().items()}
+    config, geometry = prior.config.model_dump(mode="json"), prior.geometry.model_dump(mode="json")
+    with open(GOLDEN / "predicted.vqc", "rb") as file:
+        contents = read_header(file)
+        methods = [stored.method for stored in contents.chunks]
+        index = methods.index(Method.PREDICTED)
+        shapes, data = contents.header.shapes(index), read_chunk(file, contents, index)
+    levels = oracle.decode(data, tensors, config, geometry, shapes)
+    for level, expected in zip(levels, prior.decode(data, shapes), strict=True):
+        for book, places in enumerate(level[0]):
+            assert {place: int(expected[(0, book, *place)]) for place in places} == places
+            assert len(places) == expected[0, book].size
+
+
 def _tiny_of_then():
     model = tiny_model("audio")
     model.histogram.copy_(torch.arange(64).reshape(2, 32) + 1)
@@ -124,6 +161,16 @@ def _write_anew() -> None:
         suffix = ".wav" if kind == "audio" else ".png"
         decode_file(GOLDEN / f"{name}.vqc", GOLDEN / f"{name}{suffix}", pyramid(kind))
     encode_file(sound(), GOLDEN / "tiny.vqc", _tiny_of_then())
+    _write_predicted()
+
+
+def _write_predicted() -> None:
+    model = pyramid("image", step=100)
+    signal = read_image(picture(transparent=False)).signal[None]
+    (chunk,) = model.encode_chunks(tuple(signal.shape[2:]))
+    prior = fitted_prior(model.encode_chunk(signal, chunk), model, heads=("ordinal", "categorical"))
+    save_prior(prior, GOLDEN, name="golden", model_fingerprint=model.fingerprint)
+    encode_file(picture(transparent=False), GOLDEN / "predicted.vqc", pyramid("image"), prior=GOLDEN)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codec.entropy import packed_size
 from codec.files.alpha import pack_alpha, unpack_alpha
-from codec.files.payload import ChunkCoder
+from codec.files.payload import ChunkCoder, Method
 
 SKEWED = [1 + 2**index for index in range(32)]
 
@@ -30,32 +30,32 @@ def test_codes_of_every_level_come_back(rows: int, levels: list[tuple[int, int, 
     shapes = [(rows, *level) for level in levels]
     coder = ChunkCoder([np.array([SKEWED if skewed else [1] * 32] * shape[1]) for shape in shapes])
     codes = tuple(rng.integers(0, 32, shape) for shape in shapes)
-    data, packed = coder.encode(codes)
-    for back, level in zip(coder.decode(data, packed, shapes), codes, strict=True):
+    data, method = coder.encode(codes)
+    for back, level in zip(coder.decode(data, method, shapes), codes, strict=True):
         np.testing.assert_array_equal(back, level)
 
 
 def test_codes_that_do_not_follow_the_histogram_are_packed() -> None:
     coder = ChunkCoder([np.array([SKEWED])])
     codes = np.tile([1, 2], 50).reshape(1, 1, 100)  # rare codes, all the time
-    data, packed = coder.encode((codes,))
-    assert packed
+    data, method = coder.encode((codes,))
+    assert method is Method.PACKED
     assert len(data) == packed_size([(100, 32)])
 
 
 def test_fewer_active_codebooks_than_the_model_has_are_coded() -> None:
     coder = ChunkCoder([np.array([SKEWED] * 4)])
     codes = np.arange(60).reshape(1, 2, 30) % 32
-    data, packed = coder.encode((codes,))
-    np.testing.assert_array_equal(coder.decode(data, packed, [codes.shape])[0], codes)
+    data, method = coder.encode((codes,))
+    np.testing.assert_array_equal(coder.decode(data, method, [codes.shape])[0], codes)
 
 
-@given(st.binary(max_size=100), st.booleans())
+@given(st.binary(max_size=100), st.sampled_from([Method.COUNTED, Method.PACKED]))
 @settings(deadline=None)
-def test_any_bytes_give_valid_codes_or_an_error(data: bytes, packed: bool) -> None:
+def test_any_bytes_give_valid_codes_or_an_error(data: bytes, method: Method) -> None:
     coder = ChunkCoder([np.array([SKEWED[:19]] * 2)])
     with contextlib.suppress(ValueError):
-        (codes,) = coder.decode(data, packed, [(1, 2, 50)])
+        (codes,) = coder.decode(data, method, [(1, 2, 50)])
         assert codes.shape == (1, 2, 50)
         assert 0 <= codes.min() <= codes.max() < 19
 

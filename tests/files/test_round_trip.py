@@ -33,7 +33,7 @@ def stored_codes(data: bytes, model: VQVAE) -> list[torch.Tensor]:
     codes = torch.empty(header.rows, header.levels[0].num_active, *header.codes_size, dtype=torch.int64)
     for index in range(header.num_chunks):
         data = read_chunk(file, contents, index)
-        (part,) = coder.decode(data, contents.chunks[index].packed, header.shapes(index))
+        (part,) = coder.decode(data, contents.chunks[index].method, header.shapes(index))
         codes[(..., *header.cell(index))] = torch.from_numpy(part)
     return [codes]
 

@@ -12,15 +12,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from codec.core.bundled import recipes_folder
 from codec.core.config import load_config
-from codec.models import ModelConfig, build_model
+from codec.models import VQVAE, CodecConfig, build_model
 from codec.models.tiny import tiny_config
 from codec.quantize.build import KINDS, build_quantizer, parse_quantizer
 from codec.train import ReconstructionConfig, ReconstructionTask
+from tests.models.kinds import CONFIGS
 
 PRESETS = sorted(recipes_folder().glob("*/*.yaml"))
 
 
-def _train_step_on_fake_cuda(config: ModelConfig, weights: dict[str, float], size: int) -> None:
+def _train_step_on_fake_cuda(config: CodecConfig, weights: dict[str, float], size: int) -> None:
     with FakeTensorMode(allow_non_fake_inputs=False), torch.device("cuda"):
         task = ReconstructionTask(build_model(config), weights).train()
         signal = torch.rand(2, config.media.channels, *(size,) * config.media.ndim)
@@ -30,18 +31,18 @@ def _train_step_on_fake_cuda(config: ModelConfig, weights: dict[str, float], siz
         assert task.eval().samples(signal)["reconstruction"].device.type == "cuda"
 
 
-def _with_small_codebooks(config: ModelConfig) -> ModelConfig:
+def _with_small_codebooks(config: CodecConfig) -> CodecConfig:
     """Devices do not depend on K."""
     tree = config.model_dump()
     quantizer = tree["quantizer"]
-    quantizer.get("codebook", quantizer).update(codebook_size=8)
+    (quantizer.get("codebook") or quantizer.get("group") or quantizer).update(codebook_size=8)
     return config.model_validate(tree)
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_preset_trains_a_step_on_a_fake_gpu(preset: Path):
     recipe = load_config(ReconstructionConfig, preset)
-    size = 8 * recipe.model.encoder.downsample_factor
+    size = 8 * recipe.model.downsample_factor
     _train_step_on_fake_cuda(_with_small_codebooks(recipe.model), recipe.losses, size)
 
 
@@ -53,9 +54,16 @@ def test_every_quantizer_trains_in_every_medium_on_a_fake_gpu(kind, media):
     _train_step_on_fake_cuda(config, {"mse": 1.0} | dict.fromkeys(losses, 0.1), 32)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_model_trains_a_step_on_a_fake_gpu(name):
+    config = CONFIGS[name]
+    losses = build_model(config).loss_names
+    _train_step_on_fake_cuda(config, {"mse": 1.0} | dict.fromkeys(losses, 0.1), 4 * config.downsample_factor)
+
+
 def test_a_tensor_left_on_the_cpu_is_caught():
     with FakeTensorMode():
         with torch.device("cpu"):
-            encoder = build_model(tiny_config("image")).encoder
+            encoder = VQVAE(tiny_config("image")).encoder
         with pytest.raises(RuntimeError, match="device"):
             encoder(torch.rand(1, 3, 16, 16, device="cuda"))

@@ -16,7 +16,7 @@ from codec.core.errors import UserError
 from codec.quantize import NonFiniteError, Quantizer
 from codec.quantize.bounded import BoundedResidualQuantizer
 from codec.quantize.build import build_quantizer, parse_quantizer
-from codec.quantize.fsq import Bound, CellQuantizer
+from codec.quantize.fsq import CellQuantizer, Squash
 from tests.references import finite_scalar as reference
 
 some_levels = st.lists(st.integers(2, 9), min_size=1, max_size=4)
@@ -52,7 +52,7 @@ def _preimage(values: Tensor, levels: list[int]) -> Tensor:
 @pytest.mark.parametrize("levels", [2, 3, 4, 5, 8, 16, 255])
 def test_bound_and_its_derivative_are_the_papers(levels: int) -> None:
     z = torch.linspace(-8, 8, 401)[:, None].requires_grad_()
-    bounded = Bound((levels,))(z)
+    bounded = Squash((levels,))(z)
     exact = [reference.bound(value, levels) for value in z.detach()[:, 0].tolist()]
     close = {"rtol": 0, "atol": _rounding(levels)}
     torch.testing.assert_close(bounded[:, 0].double(), torch.tensor(exact, dtype=torch.float64), **close)
@@ -63,7 +63,7 @@ def test_bound_and_its_derivative_are_the_papers(levels: int) -> None:
 
 @given(levels=some_levels)
 def test_zero_is_bounded_to_zero(levels: list[int]) -> None:
-    bounded = Bound(tuple(levels))(torch.zeros(1, len(levels)))
+    bounded = Squash(tuple(levels))(torch.zeros(1, len(levels)))
     torch.testing.assert_close(bounded, torch.zeros(1, len(levels)), rtol=0, atol=2e-6)  # of the shift and the tangent
     middle = reference.code([count // 2 for count in levels], levels)
     assert _quantizer(levels).encode(torch.zeros(1, len(levels), 1)).item() == middle

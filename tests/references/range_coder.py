@@ -17,27 +17,34 @@ def cumulative(frequencies: Sequence[int]) -> list[int]:
     return [*borders, 1 << PRECISION]
 
 
+class RangeDecoder:
+    """Symbols out of `data`, one by one."""
+
+    def __init__(self, data: bytes):
+        self.words = data + bytes(64)
+        self.position = 8
+        self.point = int.from_bytes(self.words[:8], "big")
+        self.lower, self.width = 0, (1 << 64) - 1
+
+    def take(self, frequencies: Sequence[int]) -> int:
+        """The next symbol, under `frequencies`."""
+        if len(frequencies) == 1:
+            return 0
+        borders = cumulative(frequencies)
+        scale = self.width >> PRECISION
+        quantile = ((self.point - self.lower) % (1 << 64)) // scale
+        symbol = max(index for index, border in enumerate(borders[:-1]) if border <= quantile)
+        self.lower = (self.lower + scale * borders[symbol]) % (1 << 64)
+        self.width = scale * (borders[symbol + 1] - borders[symbol])
+        if self.width < 1 << 32:
+            word = int.from_bytes(self.words[self.position : self.position + 4].ljust(4, b"\0"), "big")
+            self.position += 4
+            self.lower, self.width = (self.lower << 32) % (1 << 64), self.width << 32
+            self.point = ((self.point << 32) | word) % (1 << 64)
+        return symbol
+
+
 def decode(data: bytes, runs: Sequence[tuple[int, Sequence[int]]]) -> list[list[int]]:
     """Symbols of each run (count, frequencies)."""
-    words = data + bytes(64)
-    position = 8
-    point = int.from_bytes(words[:8], "big")
-    lower, width = 0, (1 << 64) - 1
-    rows = []
-    for count, frequencies in runs:
-        row = []
-        borders = cumulative(frequencies)
-        for _ in range(count if len(frequencies) > 1 else 0):
-            scale = width >> PRECISION
-            quantile = ((point - lower) % (1 << 64)) // scale
-            symbol = max(index for index, border in enumerate(borders[:-1]) if border <= quantile)
-            lower = (lower + scale * borders[symbol]) % (1 << 64)
-            width = scale * (borders[symbol + 1] - borders[symbol])
-            if width < 1 << 32:
-                word = int.from_bytes(words[position : position + 4].ljust(4, b"\0"), "big")
-                position += 4
-                lower, width = (lower << 32) % (1 << 64), width << 32
-                point = ((point << 32) | word) % (1 << 64)
-            row.append(symbol)
-        rows.append(row if len(frequencies) > 1 else [0] * count)
-    return rows
+    decoder = RangeDecoder(data)
+    return [[decoder.take(frequencies) for _ in range(count)] for count, frequencies in runs]

@@ -30,17 +30,18 @@ def recipe(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(recipe) -> Path:
     run = recipe.parent / "whole"
-    _start(recipe, run).wait(120)
+    start(recipe, run).wait(120)
     return run
 
 
-def _start(recipe: Path, run: Path, *extra: str) -> subprocess.Popen[bytes]:
+def start(recipe: Path, run: Path, *extra: str, name: str = "vqvae_speech") -> subprocess.Popen[bytes]:
+    """The recipe `name` in a process of its own, by the config `recipe`."""
     command = [
         sys.executable,
         "-m",
         "codec",
         "train",
-        "vqvae_speech",
+        name,
         "--config",
         str(recipe),
         "--run",
@@ -50,7 +51,8 @@ def _start(recipe: Path, run: Path, *extra: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def _wait_for_step(run: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_step(run: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the run has logged that step."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         lines = read_metrics_leniently(run)
@@ -67,7 +69,8 @@ def read_metrics_leniently(run: Path) -> list[dict]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def _assert_same_run(run: Path, other: Path) -> None:
+def assert_same_run(run: Path, other: Path) -> None:
+    """Every figure and every tensor of the states, bit for bit."""
     assert read_metrics(RunFolder(run, resume=True)) == read_metrics(RunFolder(other, resume=True))
     mine, my_header = read_tensors(run / "checkpoints" / "last.safetensors")
     theirs, their_header = read_tensors(other / "checkpoints" / "last.safetensors")
@@ -78,31 +81,31 @@ def _assert_same_run(run: Path, other: Path) -> None:
 
 def test_resuming_after_kill_9_continues_bit_for_bit(recipe, uninterrupted):
     run = recipe.parent / "killed"
-    process = _start(recipe, run)
-    _wait_for_step(run, 5, process)
+    process = start(recipe, run)
+    wait_for_step(run, 5, process)
     process.kill()
     process.wait()
     assert (run / "checkpoints" / "last.safetensors").exists()
-    assert _start(recipe, run, "--resume").wait(120) == 0
-    _assert_same_run(run, uninterrupted)
+    assert start(recipe, run, "--resume").wait(120) == 0
+    assert_same_run(run, uninterrupted)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_polite_stop_saves_and_resumes_bit_for_bit(recipe, uninterrupted, number):
     run = recipe.parent / number.name
-    process = _start(recipe, run, "loop.save_every=1000")
-    _wait_for_step(run, 2, process)
+    process = start(recipe, run, "loop.save_every=1000")
+    wait_for_step(run, 2, process)
     os.kill(process.pid, number)
     assert process.wait(60) == 0
     assert (run / "checkpoints" / "last.safetensors").exists()
-    assert _start(recipe, run, "--resume", "loop.save_every=3").wait(120) == 0
-    _assert_same_run(run, uninterrupted)
+    assert start(recipe, run, "--resume", "loop.save_every=3").wait(120) == 0
+    assert_same_run(run, uninterrupted)
 
 
 def test_starting_over_a_run_and_resuming_nothing_are_refused(recipe, uninterrupted):
-    again = _start(recipe, uninterrupted)
+    again = start(recipe, uninterrupted)
     _, error = again.communicate(timeout=60)
     assert again.returncode == 2 and b"--resume" in error and b"Traceback" not in error
-    nothing = _start(recipe, recipe.parent / "none", "--resume")
+    nothing = start(recipe, recipe.parent / "none", "--resume")
     _, error = nothing.communicate(timeout=60)
     assert nothing.returncode == 2 and b"nothing to resume" in error and b"Traceback" not in error

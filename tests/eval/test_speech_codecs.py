@@ -1,62 +1,33 @@
 import os
 
-import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
 
-from codec.eval import rivals
-from codec.eval.rivals import RivalFailure, RivalResult, image_rivals, nearest_quality, speech_rivals
-from codec.metrics import psnr, si_sdr
+from codec.eval import RivalFailure, RivalResult, speech_codecs, speech_rivals
+from codec.metrics import si_sdr
 from tests.metrics.signals import RATE, value, voice
-from tests.metrics.test_image import picture
 
 SPEECH = torch.from_numpy(voice(1.5)).float()[None]
 
 
-@given(sizes=st.lists(st.integers(1, 10_000), min_size=95, max_size=95), wanted=st.integers(0, 11_000))
-def test_the_quality_found_is_the_nearest_in_size(sizes, wanted):
-    sizes = sorted(sizes)
-    found = nearest_quality(lambda quality: sizes[quality - 1], wanted)
-    assert abs(sizes[found - 1] - wanted) == min(abs(size - wanted) for size in sizes)
-
-
-def test_image_rivals_are_files_near_the_size_asked_for(tmp_path):
-    signal = picture(256, 256) + 0.1 * torch.randn(3, 256, 256, generator=torch.Generator().manual_seed(0))
-    for result in image_rivals(signal.clamp(-1, 1), tmp_path, num_bytes=9000):
-        assert isinstance(result, RivalResult)
-        assert result.num_bytes == result.path.stat().st_size == pytest.approx(9000, rel=0.15)
-        assert result.signal.shape == signal.shape and value(psnr(signal, result.signal)) > 15
-
-
-def test_bands_hold_the_rows_of_the_picture(monkeypatch):
-    monkeypatch.setattr(rivals, "_SEARCH_PIXELS", 8 * 64 * 3)
-    rows = np.arange(1000, dtype=np.uint16).astype(np.uint8)
-    bands = np.asarray(rivals._bands(Image.fromarray(np.tile(rows[:, None, None], (1, 8, 3)))))
-    assert bands.shape == (192, 8, 3)
-    assert np.array_equal(bands[:64, 0, 0], rows[:64]) and np.array_equal(bands[-64:, 0, 0], rows[-64:])
-
-
-@pytest.mark.skipif(not rivals.has_opus_tools(), reason="opus-tools is not installed")
+@pytest.mark.skipif(not speech_codecs.has_opus_tools(), reason="opus-tools is not installed")
 def test_opus_at_a_high_rate_is_nearly_the_signal(tmp_path):
-    result = rivals.opus(SPEECH, RATE, tmp_path, bitrate_bps=64000)
+    result = speech_codecs.opus(SPEECH, RATE, tmp_path, bitrate_bps=64000)
     assert result.signal.shape == SPEECH.shape
     assert 8 * result.num_bytes / 1.5 == pytest.approx(64000, rel=0.1)
     assert value(si_sdr(SPEECH, result.signal)) > 10
 
 
-@pytest.mark.skipif(not rivals.has_codec2(), reason="codec2 is not installed")
+@pytest.mark.skipif(not speech_codecs.has_codec2(), reason="codec2 is not installed")
 def test_codec2_takes_each_channel_by_itself(tmp_path):
-    mono = rivals.codec2(SPEECH, RATE, tmp_path, mode="1300")
-    both = rivals.codec2(SPEECH.repeat(2, 1), RATE, tmp_path, mode="1300")
+    mono = speech_codecs.codec2(SPEECH, RATE, tmp_path, mode="1300")
+    both = speech_codecs.codec2(SPEECH.repeat(2, 1), RATE, tmp_path, mode="1300")
     assert both.num_bytes == 2 * mono.num_bytes and both.signal.shape == (2, SPEECH.shape[1])
 
 
 def test_without_programs_the_library_stands_in(tmp_path, monkeypatch):
-    monkeypatch.setattr(rivals.shutil, "which", lambda program: None)
+    monkeypatch.setattr(speech_codecs.shutil, "which", lambda program: None)
     (result,) = speech_rivals(SPEECH, RATE, tmp_path, bitrate_bps=2000)
     assert isinstance(result, RivalResult)
     assert result.note == "by libsndfile" and result.num_bytes == result.path.stat().st_size
@@ -87,7 +58,7 @@ def test_an_error_of_libsndfile_is_a_failure_of_the_rival(tmp_path, monkeypatch)
     def fail(*arguments, **options):
         raise soundfile.LibsndfileError(1, "in a test: ")
 
-    monkeypatch.setattr(rivals.shutil, "which", lambda program: None)
-    monkeypatch.setattr(rivals.soundfile, "write", fail)
+    monkeypatch.setattr(speech_codecs.shutil, "which", lambda program: None)
+    monkeypatch.setattr(speech_codecs.soundfile, "write", fail)
     (failure,) = speech_rivals(SPEECH, RATE, tmp_path, bitrate_bps=2000)
     assert isinstance(failure, RivalFailure) and failure.reason.startswith("in a test")
