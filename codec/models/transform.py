@@ -110,6 +110,8 @@ class Transformed:
 class TransformCodec(CodecModel):
     """Pictures to whole numbers per block and coefficient, and back; `num_active` chooses the rate."""
 
+    config: TransformConfig  # pyright: ignore[reportIncompatibleVariableOverride] - narrower, and never assigned to
+
     def __init__(self, config: TransformConfig):
         super().__init__(config)
         self.points = config.rates
