@@ -19,6 +19,7 @@ from codec.train.run import RunFolder, read_metrics
 from tests.train.corpus import write_corpus
 
 RECIPES = sorted(path.parent for path in recipes_folder().glob("*/train.py"))
+PLAIN = [recipe for recipe in RECIPES if (recipe / "cpu.yaml").exists()]  # vqvae2_image has a test file of its own
 PRESETS = [preset for recipe in RECIPES for preset in sorted(recipe.glob("*.yaml"))]
 
 
@@ -43,7 +44,7 @@ def test_every_preset_is_valid_and_builds_its_model(preset):
     config = load_config(_load(preset.parent).Recipe, preset)
     with torch.device("meta"):
         model = build_model(config.model)
-    assert model.levels[0].downsample_factor == config.model.encoder.downsample_factor
+    assert model.levels[0].downsample_factor == config.model.downsample_factor
 
 
 SMALL = [
@@ -57,10 +58,11 @@ SMALL = [
 SMALLER = {
     "vqvae_speech": ["data.crop=3200", "data.validation_crop=3200", "model.quantizer.codebook.codebook_size=8"],
     "vqvae_image": ["data.crop=16", "data.validation_crop=16", "model.quantizer.codebook_size=8", "data.scale=[1, 1]"],
+    "transform_image": ["data.crop=32", "data.validation_crop=32", "data.scale=[1, 1]"],
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+@pytest.mark.parametrize("recipe", PLAIN, ids=lambda path: path.name)
 def test_a_recipe_trains_its_cpu_preset_and_its_run_is_a_model(recipe, tmp_path):
     manifest = (write_corpus if recipe.name == "vqvae_speech" else _write_pictures)(tmp_path / "corpus")
     run = tmp_path / "run"
@@ -72,7 +74,7 @@ def test_a_recipe_trains_its_cpu_preset_and_its_run_is_a_model(recipe, tmp_path)
     assert model.decode(model.encode(signal), size=(33,) * model.ndim).shape == signal.shape
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+@pytest.mark.parametrize("recipe", PLAIN, ids=lambda path: path.name)
 def test_mistakes_are_found_before_any_data_is_read(recipe, tmp_path):
     main = _load(recipe).main
     for overrides, named in (
@@ -80,12 +82,12 @@ def test_mistakes_are_found_before_any_data_is_read(recipe, tmp_path):
         (["data.crop=1001", "data.train=/nowhere"], "data.crop is 1001"),
         (["data.validation_crop=3", "data.train=/nowhere"], "data.validation_crop is 3,"),
         (["loop.optimizer.betas=[0.9, 1.5]", "data.train=/nowhere"], "betas"),
-        (["losses.mell=1", "data.train=/nowhere"], "mell"),
+        (["losses.mell=1", "data.train=/nowhere"], "losses" if recipe.name == "transform_image" else "mell"),
         (["data.train=/nowhere/manifest.jsonl"], "/nowhere/manifest.jsonl"),
         ([], "data.train"),
     ):
         with pytest.raises(UserError, match=named):
             main("cpu.yaml", [*overrides, "loop.device=cpu"], str(tmp_path / "run"), False)
-    with pytest.raises(UserError, match=r"cpu\.yaml, paper\.yaml"):
-        main("gpu.yaml", [], str(tmp_path / "run"), False)
+    with pytest.raises(UserError, match=r"\(.*cpu\.yaml, "):
+        main("nowhere.yaml", [], str(tmp_path / "run"), False)
     assert not (tmp_path / "run").exists()
