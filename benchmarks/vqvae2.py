@@ -12,7 +12,7 @@ does, it does to both.
   distances and a one-hot matrix, Adam. Its coarse codes reach the decoder by a transposed convolution of their own.
 - *train*: forward, backward and update. *forward*: in eval mode, without gradients.
 - *fp32*, *bf16*: the latter by autocast.
-- *quantizers*: both of them alone, on the latents of such a step, forward and (*train*) backward, as a share of it.
+- *lookup share*: of the two quantizers alone, on the latents of such a step, forward and (*train*) backward.
 - *seconds*: medians over the rounds, of the clock and (on a CPU) of the processor, which is what the clock would show
   times the threads on a machine that does nothing else.
 """
@@ -32,9 +32,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor, nn
 from vqvae2_plain import Plain
 
@@ -172,11 +171,11 @@ def row(found: dict[str, dict[str, Seconds]]) -> dict[str, float]:
         "ours_s": ours["step"].clock,
         "plain_s": plain["step"].clock,
         "plain/ours": plain["step"].clock / ours["step"].clock,
-        "ours_processor_s": ours["step"].processor,
-        "plain_processor_s": plain["step"].processor,
-        "processor plain/ours": plain["step"].processor / ours["step"].processor,
-        "ours_quantizers": ours["quantizers"].processor / ours["step"].processor,
-        "plain_quantizers": plain["quantizers"].processor / plain["step"].processor,
+        "ours_cpu_s": ours["step"].processor,
+        "plain_cpu_s": plain["step"].processor,
+        "cpu_plain/ours": plain["step"].processor / ours["step"].processor,
+        "ours_lookup_share": ours["quantizers"].processor / ours["step"].processor,
+        "plain_lookup_share": plain["quantizers"].processor / plain["step"].processor,
     }
 
 
@@ -206,9 +205,15 @@ def main() -> int:
                 figures = row(race(contestants, mode, precision, device, options))
                 rows.append({"step": mode, "precision": precision, "threads": threads, **figures})
                 console.print(f"{mode} {precision}, threads: {threads}, done", style="dim")
-    table = Table(*rows[0], box=SIMPLE)
+    headings = ["\n".join(name.replace("_", " ").replace("/", " /").split()) for name in rows[0]]
+    table = Table(
+        *(Column(heading, justify="right", no_wrap=True) for heading in headings),
+        box=None,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for each in rows:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in each.values()))
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in each.values()))
     console.print(table)
     if options.json:
         report = {"device": str(device), "torch": torch.__version__, "parameters": parameters, "results": rows}

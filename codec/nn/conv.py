@@ -83,10 +83,8 @@ class UpsamplingConv(nn.Module):
         trim = min(self.trim_left, self.trim_right)  # on both sides, within the convolution
         stride, padding = _per_axis(self.stride, self.ndim), (trim if self.ndim == 2 else 0, trim)
         raw = F.conv_transpose2d(signal, weight, None, stride, padding)
-        raw.add_(
-            self.bias.to(raw.dtype)[:, None, None]
-        )  # a transposed convolution's own gradient for it is 20 times slower on CPUs
-        raw = _from_picture(raw, self.ndim)
+        # The bias is added here, since on CPUs the gradient that a transposed convolution gives its own is very slow.
+        raw = _from_picture(raw.add_(self.bias.to(raw.dtype)[:, None, None]), self.ndim)
         if self.trim_left == self.trim_right:
             return raw
         for axis, extent in enumerate(size, start=2):

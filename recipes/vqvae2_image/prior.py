@@ -38,18 +38,19 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     """
     folder, recipe, model = trained_run(config, overrides, run)
     store = codes_of(model, folder)
-    for level, (name, training) in enumerate(recipe.priors.items()):
-        _fit(training, store, level, folder / "priors" / name, resume=resume)
-    for level, (name, training) in enumerate(recipe.coding.items()):
-        _fit(training, store.without_classes(), level, folder / "coding" / name, resume=resume)
+    unlabelled = store.without_classes()
+    for kind, trainings, codes in (("priors", recipe.priors, store), ("coding", recipe.coding, unlabelled)):
+        for level, (name, training) in enumerate(trainings.items()):
+            if not _fit(training, codes, level, folder / kind / name, resume=resume):
+                return
     trained = [cast(ContextPrior, load_prior(folder / "coding" / name, device="cpu")) for name in recipe.coding]
     coding = to_integer(*trained)
     fingerprint = save_prior(coding, folder / "coding", name=model.name, model_fingerprint=model.fingerprint)
     print(f"{folder / 'coding'}: prior {fingerprint} to code with: codec encode --prior {folder / 'coding'}")
 
 
-def _fit(training: PriorTraining, store: CodeStore, level: int, path: Path, *, resume: bool) -> None:
-    """Train one prior, or go on with it, and tell its bits."""
+def _fit(training: PriorTraining, store: CodeStore, level: int, path: Path, *, resume: bool) -> bool:
+    """Train one prior, or go on with it, and tell its bits; False if it was stopped before its last step."""
     record = Record(**dict(training), model_fingerprint=store.index.fingerprint)
     saved = (path / "checkpoints" / "last.safetensors").exists()
     run = RunFolder(path, resume=resume and saved)
@@ -59,8 +60,11 @@ def _fit(training: PriorTraining, store: CodeStore, level: int, path: Path, *, r
     task = PriorTask(build_neural_prior(training.prior, geometry_of(store, level)), store)
     data = TrainingCodes(store, level, batch_size=training.batch_size, seed=training.loop.seed)
     validation = ValidationCodes(store, level, batch_size=training.batch_size)
-    train(task, fabric=fabric, data=data, validation=validation, config=training.loop, run=run, recipe=record)
+    progress = train(
+        task, fabric=fabric, data=data, validation=validation, config=training.loop, run=run, recipe=record
+    )
     print(f"{path}: {_bits(run)}")
+    return progress.step >= training.loop.steps
 
 
 def _bits(run: RunFolder) -> str:

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from codec.cli.scripts import load_script
 from codec.core.bundled import recipes_folder
 from codec.core.config import load_config
 from codec.models import VQVAE, CodecConfig, build_model
 from codec.models.tiny import tiny_config
-from codec.quantize.build import KINDS, build_quantizer, parse_quantizer
+from codec.quantize.build import KINDS, parse_quantizer
 from codec.train import ReconstructionConfig, ReconstructionTask
 from tests.models.kinds import CONFIGS
 
@@ -31,34 +32,38 @@ def _train_step_on_fake_cuda(config: CodecConfig, weights: dict[str, float], siz
         assert task.eval().samples(signal)["reconstruction"].device.type == "cuda"
 
 
+def _loss_weights(config: CodecConfig) -> dict[str, float]:
+    with torch.device("meta"):
+        return dict.fromkeys(build_model(config).loss_names, 0.1)
+
+
 def _with_small_codebooks(config: CodecConfig) -> CodecConfig:
     """Devices do not depend on K."""
     tree = config.model_dump()
-    quantizer = tree["quantizer"]
-    (quantizer.get("codebook") or quantizer.get("group") or quantizer).update(codebook_size=8)
+    if quantizer := tree.get("quantizer"):
+        (quantizer.get("codebook") or quantizer.get("group") or quantizer).update(codebook_size=8)
     return config.model_validate(tree)
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_preset_trains_a_step_on_a_fake_gpu(preset: Path):
-    recipe = load_config(ReconstructionConfig, preset)
-    size = 8 * recipe.model.downsample_factor
-    _train_step_on_fake_cuda(_with_small_codebooks(recipe.model), recipe.losses, size)
+    recipe = load_config(load_script(preset.parent / "train.py").Recipe, preset)
+    config = _with_small_codebooks(recipe.model)
+    losses = recipe.losses if isinstance(recipe, ReconstructionConfig) else {"mse": 1.0} | _loss_weights(config)
+    _train_step_on_fake_cuda(config, losses, 8 * config.downsample_factor)
 
 
 @pytest.mark.parametrize("media", ["audio", "image"])
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_quantizer_trains_in_every_medium_on_a_fake_gpu(kind, media):
     config = tiny_config(media).model_copy(update={"quantizer": parse_quantizer({"kind": kind})})
-    losses = build_quantizer(config.quantizer, config.latent_dim).loss_names
-    _train_step_on_fake_cuda(config, {"mse": 1.0} | dict.fromkeys(losses, 0.1), 32)
+    _train_step_on_fake_cuda(config, {"mse": 1.0} | _loss_weights(config), 32)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_model_trains_a_step_on_a_fake_gpu(name):
     config = CONFIGS[name]
-    losses = build_model(config).loss_names
-    _train_step_on_fake_cuda(config, {"mse": 1.0} | dict.fromkeys(losses, 0.1), 4 * config.downsample_factor)
+    _train_step_on_fake_cuda(config, {"mse": 1.0} | _loss_weights(config), 4 * config.downsample_factor)
 
 
 def test_a_tensor_left_on_the_cpu_is_caught():
