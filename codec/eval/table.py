@@ -11,6 +11,7 @@ from codec.metrics import SCORE_TITLES, SCORE_UNITS
 
 CURVE_TITLES = {"psnr-rgb": "PSNR dB", "ms-ssim-rgb": "MS-SSIM"}
 CURVE_DIGITS = {"psnr-rgb": 2, "ms-ssim-rgb": 4}
+MOST_BOOKS = 8  # codebooks whose usage is told below a table
 
 
 def evaluation_table(report: dict[str, Any]) -> Table:
@@ -82,8 +83,9 @@ def _number(value: float | None, digits: str) -> str:
 
 
 def _usage(codebooks: list[dict[str, Any]]) -> str:
-    used = [f"{book['usage']:.0%} (perplexity {book['perplexity']:.0f})" for book in codebooks]
-    return "codebook usage: " + ", ".join(used)
+    used = [f"{book['usage']:.0%} (perplexity {book['perplexity']:.0f})" for book in codebooks[:MOST_BOOKS]]
+    others = [f"{len(codebooks) - len(used)} more in the JSON"] if len(codebooks) > len(used) else []
+    return "codebook usage: " + ", ".join([*used, *others])
 
 
 def _failures(failed: list[dict[str, Any]]) -> list[str]:
