@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -23,9 +23,10 @@ _FONT_SIZE = 17
 
 
 def write_grid(path: str | Path, model: CodecModel, manifest: Manifest | str | Path, *, count: int = 4) -> None:
-    """Draw the first `count` pictures of a manifest as a PNG: a row each, the original, then one prefix after another.
+    """Draw the first `count` pictures of a manifest as a PNG: a row each, the original, then ever more of its codes.
 
-    A pyramid shows its coarsest level, then ever one more; a model of one level shows 1, 2, 4, ... codebooks.
+    A pyramid shows its coarsest level, then ever one more; a model of one level shows 1, 2, 4, ... codebooks, or
+    what it works with that is nearest to ever twice as many.
 
     Raises:
         UserError: the model codes sound, or a picture cannot be read.
@@ -51,22 +52,30 @@ def _row(model: CodecModel, path: Path) -> list[tuple[str, Tensor]]:
     signal = read_image(path).flattened()
     if model.media.channels == 1:
         signal = signal.mean(0, keepdim=True)
-    codes = model.encode(signal[None])
     size = tuple(signal.shape[1:])
-    return [("original", signal), *((title, model.decode(part, size=size)[0].cpu()) for title, part in prefixes(codes))]
+    parts = _parts(model, signal[None])
+    return [("original", signal), *((title, model.decode(part, size=size)[0].cpu()) for title, part in parts)]
 
 
-def prefixes(codes: tuple[Tensor, ...]) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
-    """Ever more of `codes`, up to all of them, each with its title: whole levels, or codebooks where there is one."""
-    *coarser, level = codes
-    if coarser:
+def _parts(model: CodecModel, signal: Tensor) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
+    """Ever more codes of `signal`, up to all, each with its title: whole levels, or codebooks of the only one."""
+    if len(model.levels) > 1:
+        codes = model.encode(signal)
         for depth in range(1, len(codes)):
             yield f"{depth} of {len(codes)} levels", codes[:depth]
         yield "all levels", codes
         return
-    most = level.shape[1]
-    for number in sorted({min(2**power, most) for power in range(most.bit_length() + 1)}):
-        yield f"{number} codebook{'s' * (number > 1)}", (level[:, :number],)
+    for number in doubling(model.rates):
+        yield f"{number} codebook{'s' * (number > 1)}", model.encode(signal, num_active=number)
+
+
+def doubling(rates: Sequence[int]) -> list[int]:
+    """The first of ascending `rates`, each next one that is at least twice the last taken, and the last."""
+    taken = [rates[0]]
+    for rate in rates:
+        if rate >= 2 * taken[-1]:
+            taken.append(rate)
+    return taken if taken[-1] == rates[-1] else [*taken, rates[-1]]
 
 
 def _cell(signal: Tensor, height: int, width: int) -> Image.Image:

@@ -7,10 +7,11 @@ from codec.core.errors import UserError
 from codec.data.image import read_image, write_image
 from codec.data.manifest import Entry, write_manifest
 from codec.eval import grid, write_grid
-from codec.eval.grid import prefixes
+from codec.eval.grid import doubling
 from codec.models.tiny import tiny_model
 from tests.eval.corpus import write_pictures, write_recordings
 from tests.metrics.test_image import picture
+from tests.models.kinds import TRANSFORM, seasoned
 
 
 def cell(sheet: Image.Image, line: int, column: int, height: int, width: int) -> np.ndarray:
@@ -35,17 +36,20 @@ def test_a_row_is_the_picture_and_what_each_prefix_of_the_levels_gives(tmp_path)
                 assert np.array_equal(cell(sheet, line, column, 96, 88), as_bytes(expected))
 
 
-def test_one_level_is_shown_codebook_by_codebook():
-    level = torch.arange(5)[None, :, None, None]
-    parts = dict(prefixes((level,)))
-    assert list(parts) == ["1 codebook", "2 codebooks", "4 codebooks", "5 codebooks"]
-    assert [part[0].shape[1] for part in parts.values()] == [1, 2, 4, 5]
-    levels = (level, level, level)
-    assert [(title, len(part)) for title, part in prefixes(levels)] == [
-        ("1 of 3 levels", 1),
-        ("2 of 3 levels", 2),
-        ("all levels", 3),
-    ]
+def test_one_level_is_shown_at_rates_that_about_double():
+    assert doubling(range(1, 6)) == [1, 2, 4, 5]
+    assert doubling((64, 96, 128, 160, 192, 256)) == [64, 128, 256]
+    assert doubling((7,)) == [7]
+
+
+def test_a_model_of_few_rates_is_shown_at_those(tmp_path):
+    model = seasoned(TRANSFORM)
+    write_grid(tmp_path / "grid.png", model, write_pictures(tmp_path, 1))
+    signal = read_image(tmp_path / "picture-0.png").signal
+    with Image.open(tmp_path / "grid.png") as sheet:
+        for column, rate in enumerate(model.rates, start=1):
+            expected = model.decode(model.encode(signal[None], num_active=rate), size=(96, 88))[0]
+            assert np.array_equal(cell(sheet, 0, column, 96, 88), as_bytes(expected))
 
 
 def test_large_pictures_show_their_middle_and_small_ones_stand_on_white(tmp_path, monkeypatch):
