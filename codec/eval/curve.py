@@ -64,8 +64,9 @@ class Curve:
         return float(np.interp(np.log(rate), np.log(self.rates), self.qualities))
 
     def in_decibels(self) -> Curve:
-        """A similarity of at most 1 as -10 log10(1 - similarity)."""
-        return Curve(self.rates, decibels(self.qualities))
+        """A similarity of at most 1 as -10 log10(1 - similarity), without the points that are perfect."""
+        flawed = self.qualities < 1
+        return Curve(self.rates[flawed], decibels(self.qualities[flawed]))
 
 
 def decibels(similarity: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,11 +28,18 @@ class FeatureDistance:
 
     @torch.inference_mode()
     def add(self, item: Item) -> None:
-        """Take in the features of an item's original and of its reconstruction."""
+        """Take in the features of an item's original and of its reconstruction.
+
+        Raises:
+            UserError: the network gives something else than one row of features.
+        """
         tensors = chain(self._network.parameters(), self._network.buffers())
         device = next((tensor.device for tensor in tensors), torch.device("cpu"))
-        self._originals.add(self._network(item.reference[None].to(device)))
-        self._reconstructions.add(self._network(item.estimate[None].to(device)))
+        for gathered, signal in ((self._originals, item.reference), (self._reconstructions, item.estimate)):
+            try:
+                gathered.add(self._network(signal[None].to(device)))
+            except ValueError as error:
+                raise UserError(f"the network of features does not fit {item.path.name}: {error}") from None
 
     def distance(self) -> float | None:
         """Squared Frechet distance (Heusel et al. 2017, eq. 6); None of fewer than two items."""

@@ -54,7 +54,8 @@ def attempt(name: str, run: Callable[[], RivalResult]) -> RivalResult | RivalFai
     """What `run` gives; a codec that breaks down is not to take the whole evaluation with it."""
     try:
         return run()
-    except (UserError, OSError, RuntimeError, subprocess.SubprocessError) as error:  # Libsndfile's is a RuntimeError
+    except (UserError, OSError, ValueError, RuntimeError, subprocess.SubprocessError) as error:
+        # libsndfile's are RuntimeErrors, and Pillow's of a picture that is too large for WebP is a ValueError
         return RivalFailure(name, " ".join(str(error).split()))
 
 

@@ -9,6 +9,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from codec.core.grid import Grid
 from codec.entropy import (
     FrequencyTable,
     decode_symbols,
@@ -17,6 +18,7 @@ from codec.entropy import (
     packed_size,
     unpack_bits,
 )
+from codec.files.errors import WrongPriorError
 from codec.models.base import CodecModel
 from codec.priors.coding import Codes, CodingPrior
 
@@ -46,7 +48,16 @@ class ChunkCoder:
 
     @classmethod
     def of(cls, model: CodecModel, num_active: int, prior: CodingPrior | None) -> ChunkCoder:
-        """A coder of `model`'s codes at one of its rates."""
+        """A coder of `model`'s codes at one of its rates.
+
+        Raises:
+            WrongPriorError: the prior is of other levels, and would leave codes out.
+        """
+        if prior is not None and prior.grids != tuple(map(Grid.of, model.levels)):
+            raise WrongPriorError(
+                f"prior {prior.name!r} names model {model.name!r} ({model.fingerprint}), but is of other levels of "
+                "codes: make it anew from priors of all of the model's levels"
+            )
         return cls([histogram.cpu().numpy() for histogram in model.code_histograms(num_active)], prior)
 
     def encode(self, codes: Codes) -> tuple[bytes, Method]:

@@ -144,7 +144,7 @@ class CodecModel(nn.Module, ABC):
             mask: `[b, *space]`, True where the signal is real; a latent counts if any of its positions is.
             num_active: use the first codebooks of each level only.
         """
-        masks = [self._level_mask(mask, grid.downsample_factor) for grid in self.levels]
+        masks = [self.level_mask(mask, grid.downsample_factor) for grid in self.levels]
         outputs, levels = self._reconstruct(signal, masks, self._active(num_active))
         return Reconstruction(self._point(outputs), levels, outputs)
 
@@ -245,6 +245,14 @@ class CodecModel(nn.Module, ABC):
         for histogram, quantizer in zip(self.code_histograms(), self.quantizers, strict=True):
             histogram.copy_(quantizer.code_counts().clamp_min(1))
 
+    def level_mask(self, mask: Tensor | None, factor: int) -> Tensor | None:
+        """Which codes `[b, *space / factor]` stand for a position that is real by `mask` `[b, *space]`."""
+        if mask is None:
+            return None
+        for axis in range(1, mask.dim()):
+            mask = mask.unflatten(axis, (-1, factor)).any(axis + 1)
+        return mask
+
     def _declare_levels(self, *factors: int) -> None:
         """Say, once the quantizers are built, how many positions a code of each level stands for, coarse to fine."""
         self.levels = tuple(
@@ -279,13 +287,6 @@ class CodecModel(nn.Module, ABC):
         if num_active is None or num_active > most:
             return (num_active,) * len(self.levels)
         return tuple(min(num_active, grid.num_codebooks) for grid in self.levels)
-
-    def _level_mask(self, mask: Tensor | None, factor: int) -> Tensor | None:
-        if mask is None:
-            return None
-        for axis in range(1, mask.dim()):
-            mask = mask.unflatten(axis, (-1, factor)).any(axis + 1)
-        return mask
 
     def _to_own_device(self, signal: Tensor) -> Tensor:
         return signal.to(self.histogram.device, torch.float32)

@@ -48,18 +48,17 @@ class Analysis(nn.Module):
 
     def __init__(self, config: Pyramid, *, channels: int, latent_dim: int, num_rates: int):
         super().__init__()
+        *finer, coarsest = config.floors
         layers: list[nn.Module] = []
-        width = channels
-        for index, floor in enumerate(config.floors):
-            kernel = 3 if index == 0 else 1
+        width, kernel = channels, 3
+        for floor in finer:
             layers += [SpaceToDepth(floor.stride), Conv(width * floor.stride**2, floor.width, kernel, ndim=2)]
-            if floor is config.floors[-1]:
-                break
             layers += [*_units(floor), nn.ReLU()]
-            width = floor.width
+            width, kernel = floor.width, 1
+        layers += [SpaceToDepth(coarsest.stride), Conv(width * coarsest.stride**2, coarsest.width, kernel, ndim=2)]
         self.fine = Chain(*layers)
-        self.rate = RateBias(num_rates, floor.width)
-        self.coarse = Chain(*_units(floor), nn.ReLU(), _silent(Conv(floor.width, latent_dim, 3, ndim=2)))
+        self.rate = RateBias(num_rates, coarsest.width)
+        self.coarse = Chain(*_units(coarsest), nn.ReLU(), _silent(Conv(coarsest.width, latent_dim, 3, ndim=2)))
 
     def forward(self, signal: Tensor, rate: Tensor) -> Tensor:
         return self.coarse(self.rate(self.fine(signal), rate))
@@ -84,9 +83,9 @@ class Synthesis(nn.Module):
         self.rate = RateBias(num_rates, coarsest.width)
         layers = _units(coarsest)
         width, stride = coarsest.width, coarsest.stride
-        for floor in rest:
+        for below, floor in enumerate(rest, start=1):
             layers += [nn.ReLU(), Conv(width, floor.width * stride**2, 1, ndim=2), DepthToSpace(stride)]
-            if floor is not rest[-1]:
+            if below < len(rest):
                 layers += _units(floor)
             width, stride = floor.width, floor.stride
         self.rise = Chain(*layers)

@@ -34,6 +34,7 @@ class CodingPrior(nn.Module):
         geometry: of the finest level.
 
     Attributes:
+        grids: of all levels, coarse to fine.
         name, fingerprint: given on loading.
         model_fingerprint: of the model whose codes these are.
 
@@ -44,7 +45,7 @@ class CodingPrior(nn.Module):
     def __init__(self, config: CodingConfig, geometry: Geometry):
         super().__init__()
         self.config, self.geometry = config, geometry
-        grids = (*geometry.coarser, geometry.level)
+        self.grids = grids = (*geometry.coarser, geometry.level)
         if len(config.levels) != len(grids):
             raise UserError(f"the prior has {len(config.levels)} levels, its codes have {len(grids)}")
         self.levels = nn.ModuleList(

@@ -33,7 +33,7 @@ class IntegerLayer(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, num_rates: int, bound: int):
         super().__init__()
-        if inputs * (MAX_WEIGHT + 1) * bound + MAX_BIAS + 1 >= _EXACT:
+        if 2 * (inputs * (MAX_WEIGHT + 1) * bound + MAX_BIAS + 1) >= _EXACT:  # twice: a network adds two outputs
             raise UserError(f"sums of {inputs} products up to {bound} x 2**15 may pass 2**53: take a smaller kernel")
         self.weight: Tensor
         self.bias: Tensor

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from codec.checkpoint.model import save_model
 from codec.checkpoint.prior import save_prior
+from codec.core.errors import UserError
 from codec.core.precision import float32_island
 from codec.models.transform import EIGHT_BIT, TransformCodec
 from codec.priors.context import ContextPrior
@@ -23,7 +24,7 @@ BALANCE = -0.4
 
 @dataclass(frozen=True)
 class Cost:
-    """What rows cost: `bits_per_pixel` `[b]`, and `squared_error` `[b]` in squared steps of an 8-bit picture."""
+    """Of real pixels alone: `bits_per_pixel` `[b]`, and `squared_error` `[b]` in squared steps of an 8-bit picture."""
 
     bits_per_pixel: Tensor
     squared_error: Tensor
@@ -39,13 +40,19 @@ class RateDistortionTask(nn.Module):
     Args:
         model: what is trained and exported.
         prior: of its codes; exported beside it, as integers.
+
+    Raises:
+        UserError: the prior is not of digits, or has biases for other rates than the model's.
     """
 
     sample_rate = None
 
     def __init__(self, model: TransformCodec, prior: ContextPrior):
         super().__init__()
-        assert isinstance(prior.head, OrdinalHead), "scalar codes have an order"
+        if not isinstance(prior.head, OrdinalHead):
+            raise UserError(f"prior.head is {prior.context.head!r}: codes of coefficients are digits, take ordinal")
+        if prior.context.rates != model.rates:
+            raise UserError(f"prior.rates are {prior.context.rates}: take the model's, {list(model.rates)}")
         self.model, self.prior, self.head = model, prior, prior.head
         prior.start_at(model.start_deviations())
         self.weights: Tensor
@@ -89,17 +96,18 @@ class RateDistortionTask(nn.Module):
         save_prior(to_integer(self.prior), folder, name=name, model_fingerprint=fingerprint)
 
     def _cost(self, signal: Tensor, rate: Tensor, mask: Tensor | None) -> Cost:
-        result = self.model.code(signal, rate)
+        real = self.model.level_mask(mask, self.model.downsample_factor)
+        result = self.model.code(signal, rate, mask=real)
         rounded = result.level.latents.float() * self.model.reach
         outputs = self.prior.predict(rounded, rate)
         with float32_island(signal.device.type):
             judged = result.values + torch.rand_like(result.values) - 0.5 if self.training else rounded
             bits = self.head.nll_of_values(outputs, judged) / math.log(2) * result.active
             error = ((result.signal.float() - signal) * EIGHT_BIT).square().mean(1)
-            if mask is not None:
-                error = error * mask
-            pixels = signal[0, 0].numel()
-            return Cost(bits.sum((1, 2, 3)) / pixels, error.mean((1, 2)))
+            if mask is None or real is None:
+                return Cost(bits.sum((1, 2, 3)) / error[0].numel(), error.mean((1, 2)))
+            pixels = mask.sum((1, 2))
+            return Cost((bits.sum(1) * real).sum((1, 2)) / pixels, (error * mask).sum((1, 2)) / pixels)
 
     def _trade(self, cost: Cost, rate: Tensor) -> Tensor:
         return cost.bits_per_pixel + self.weights[rate] * cost.squared_error

@@ -8,6 +8,7 @@ from typing import cast
 from pipeline import PriorTraining, codes_of, trained_run
 
 from codec.checkpoint.prior import load_prior, save_prior
+from codec.core import dist
 from codec.core.config import load_config
 from codec.core.errors import UserError
 from codec.data.code_batches import TrainingCodes, ValidationCodes
@@ -43,6 +44,8 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         for level, (name, training) in enumerate(trainings.items()):
             if not _fit(training, codes, level, folder / kind / name, resume=resume):
                 return
+    if dist.rank():
+        return
     trained = [cast(ContextPrior, load_prior(folder / "coding" / name, device="cpu")) for name in recipe.coding]
     coding = to_integer(*trained)
     fingerprint = save_prior(coding, folder / "coding", name=model.name, model_fingerprint=model.fingerprint)
@@ -63,7 +66,9 @@ def _fit(training: PriorTraining, store: CodeStore, level: int, path: Path, *, r
     progress = train(
         task, fabric=fabric, data=data, validation=validation, config=training.loop, run=run, recipe=record
     )
-    print(f"{path}: {_bits(run)}")
+    fabric.barrier()  # only the first process writes; from here on all may read
+    if fabric.is_global_zero:
+        print(f"{path}: {_bits(run)}")
     return progress.step >= training.loop.steps
 
 

@@ -74,6 +74,13 @@ def test_similarity_in_decibels():
     assert Curve.through([(0.1, 0.9)]).in_decibels().qualities == pytest.approx([10])
 
 
+def test_a_similarity_that_is_perfect_is_no_point_in_decibels():
+    rates, similarities = (0.1, 0.2, 0.3, 0.4, 0.5), (0.9, 0.95, 0.97, 0.99, 1.0)
+    found = Curve.through(list(zip(rates, similarities, strict=True))).in_decibels()
+    assert found.rates.tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert bd_rate(found, found) == pytest.approx(0, abs=1e-9)
+
+
 def test_a_record_lists_every_rate_in_the_words_that_other_tools_read():
     summary = {
         "items": 2,

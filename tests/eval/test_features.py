@@ -29,6 +29,18 @@ def test_the_distance_is_that_of_the_features_of_originals_and_reconstructions(t
     assert report["frechet_distance"] == pytest.approx(frechet_distance(ours, theirs), rel=1e-9)
 
 
+class Maps(nn.Module):
+    """Maps of features instead of a row."""
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        return signal[:, :, :1, :1]
+
+
+def test_a_network_that_gives_no_row_of_features_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match=r"picture-0.png: features have shape \(1, 3, 1, 1\)"):
+        evaluate(tiny_model("image"), write_pictures(tmp_path, 1), network=Maps())
+
+
 def test_one_item_has_no_spread_and_no_distance(tmp_path):
     assert evaluate(tiny_model("image"), write_pictures(tmp_path, 1), network=Averages())["frechet_distance"] is None
 

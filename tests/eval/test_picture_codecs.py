@@ -78,6 +78,12 @@ def test_a_codec_that_breaks_down_is_told_and_the_next_one_runs(tmp_path, monkey
     assert isinstance(second, RivalResult) and second.name == "WebP"
 
 
+def test_a_picture_too_large_for_a_codec_is_its_failure(tmp_path):
+    found = {result.name: result for result in picture_rivals(torch.zeros(3, 1, 16_400), tmp_path, num_bytes=1000)}
+    assert isinstance(found["JPEG"], RivalResult)
+    assert isinstance(found["WebP"], RivalFailure) and "16383" in found["WebP"].reason
+
+
 def test_without_its_programs_there_is_no_jpeg_xl(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda program: None)
     assert not any(codec.is_here() for codec in PICTURE_CODECS if codec.name == "JPEG XL")

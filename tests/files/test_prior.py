@@ -223,6 +223,19 @@ def test_a_prior_that_is_not_of_integers_is_refused(tmp_path: Path, image_model)
         coded(PIXELS, image_model, prior=str(tmp_path / "nowhere"))
 
 
+def test_a_prior_of_fewer_codes_than_the_model_has_is_refused(image_model, picture_prior) -> None:
+    """It would code those that it knows of, and leave the others to chance."""
+    config = ContextConfig.model_validate({"groups": ({"codebooks": 1},)})
+    level = Grid.of(image_model.levels[0]).model_copy(update={"num_codebooks": 1})
+    prior = to_integer(ContextPrior(config, Geometry(ndim=2, level=level)))
+    prior.model_fingerprint = image_model.fingerprint
+    with pytest.raises(WrongPriorError, match="other levels of codes"):
+        coded(PIXELS, image_model, prior=prior)
+    prior.fingerprint = picture_prior.fingerprint
+    with pytest.raises(WrongPriorError, match="other levels of codes"):
+        shown(coded(PIXELS, image_model, prior=picture_prior), image_model, prior=prior)
+
+
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch, image_model, picture_prior) -> Path:
     """A folder of pretrained models that holds the prior under the name of its model."""

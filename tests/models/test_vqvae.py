@@ -114,7 +114,7 @@ def test_padding_is_invisible_to_the_quantizer_of_a_masked_batch():
         latents[1, :, 16:] += noise
         torch.manual_seed(1)
         losses.append(
-            model.quantizer.train()(latents, mask=model._level_mask(mask, model.downsample_factor)).losses["commitment"]
+            model.quantizer.train()(latents, mask=model.level_mask(mask, model.downsample_factor)).losses["commitment"]
         )
     assert torch.equal(losses[0], losses[1])
     for a, b in zip(first.quantizer.buffers(), second.quantizer.buffers(), strict=True):

@@ -57,6 +57,22 @@ def test_more_coefficients_than_a_block_has_are_refused():
         BlockDCT(8, 193)
 
 
+def test_floors_that_are_one_and_the_same_object_are_floors_all_the_same():
+    one, other = (
+        [Floor(stride=2, width=4, units=1)] * 3,
+        [Floor(stride=2, width=4, units=1) for _ in range(3)],
+    )
+    for kind in (Analysis, Synthesis):
+        sizes = [
+            [
+                weight.shape
+                for weight in kind(Pyramid(floors=floors), channels=3, latent_dim=5, num_rates=1).parameters()
+            ]
+            for floors in (tuple(one), tuple(other))
+        ]
+        assert sizes[0] == sizes[1]
+
+
 def test_shuffles_are_each_others_inverse():
     signal = torch.rand(2, 3, 8, 12)
     assert torch.equal(DepthToSpace(4)(SpaceToDepth(4)(signal)), signal)

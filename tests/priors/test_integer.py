@@ -203,10 +203,10 @@ def test_what_a_layer_computes_is_what_python_integers_give() -> None:
             assert found[row][column] == total >> int(layer.shift[row])
 
 
-def test_a_layer_whose_sums_might_be_rounded_is_refused() -> None:
-    IntegerLayer(1 << 13, 1, num_rates=1, bound=MAX_HIDDEN)
+def test_a_layer_is_refused_where_the_sum_of_two_of_its_outputs_might_be_rounded() -> None:
+    IntegerLayer(1 << 12, 1, num_rates=1, bound=MAX_HIDDEN)
     with pytest.raises(UserError, match=r"2\*\*53"):
-        IntegerLayer(1 << 14, 1, num_rates=1, bound=MAX_HIDDEN)
+        IntegerLayer(1 << 13, 1, num_rates=1, bound=MAX_HIDDEN)
 
 
 @pytest.mark.parametrize("name", ["networks.0.first.weight", "networks.2.third.bias", "head.embedding.table.weight"])

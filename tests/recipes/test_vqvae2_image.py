@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +29,7 @@ from codec.models import build_model
 from codec.priors.base import Condition, Geometry
 from codec.priors.build import build_neural_prior
 from codec.train.loop import train
+from codec.train.prior_task import PriorTask
 from codec.train.run import RunFolder, read_metrics
 
 RECIPE = recipes_folder() / "vqvae2_image"
@@ -225,6 +230,38 @@ def test_a_prior_stage_that_was_stopped_goes_on_to_the_same_priors(
     (parts / "coding" / "top").mkdir(parents=True)  # as if killed once more, before anything was saved
     _stage("prior", parts, resume=True)
     assert _tensors_of(parts) == _tensors_of(whole)
+
+
+def _prior_stage_of(rank: int, port: int, run: str) -> None:
+    """The stage in one of two processes, of which the first is slow to write."""
+    peers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+    peers |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "GROUP_WORLD_SIZE": 1}
+    os.environ.update({name: str(value) for name, value in peers.items()})
+    export = PriorTask.export
+
+    def slow_export(*args, **options) -> None:
+        time.sleep(1.0)
+        export(*args, **options)
+
+    PriorTask.export = slow_export
+    _stage("prior", Path(run))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_train_priors_of_which_the_first_makes_the_one_to_code_with(
+    extracted: Path, tmp_path: Path
+) -> None:
+    """Without anything to validate on, a prior is written at the very end: the second process may be ahead by then."""
+    run = _copy(extracted, tmp_path / "run")
+    index = run / "codes" / "index.json"
+    index.write_text(index.read_text().replace('"validation"', '"test"'))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    start: Callable[..., object] = torch.multiprocessing.spawn  # pyright: ignore[reportPrivateImportUsage]
+    start(_prior_stage_of, args=(port, str(run)), nprocs=2)
+    assert load_coding_prior(run / "coding").model_fingerprint == load_model(run, device="cpu").fingerprint
 
 
 def test_extraction_that_is_done_is_let_be_when_resumed(extracted: Path) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from codec.checkpoint import load_model
 from codec.checkpoint.prior import load_prior
+from codec.core.errors import UserError
 from codec.models import build_model
 from codec.models.transform import EIGHT_BIT, TransformCodec
 from codec.priors.base import Condition, Geometry
@@ -96,6 +97,36 @@ def test_every_parameter_learns_when_every_rate_is_drawn():
     assert silent == [
         f"prior.networks.0.{layer}.weight" for layer in ("linear", "first")
     ]  # it comes first, and sees nothing
+
+
+def test_a_padded_picture_has_the_figures_of_the_picture_itself():
+    task, signal = _task().eval(), _clouds(6)
+    padded, mask = torch.zeros(4, 3, 128, 96), torch.zeros(4, 128, 96, dtype=torch.bool)
+    padded[..., :64, :64], mask[..., :64, :64] = signal, True
+    for rate in (0, 1):
+        rates = torch.full((4,), rate)
+        alone, among = task._cost(signal, rates, None), task._cost(padded, rates, mask)
+        torch.testing.assert_close(among.bits_per_pixel, alone.bits_per_pixel, rtol=0.02, atol=0)
+        torch.testing.assert_close(among.squared_error, alone.squared_error, rtol=0.02, atol=0)
+
+
+def test_padding_is_not_counted():
+    """Counts make the entropy coder's tables, and files hold no codes of padding."""
+    task, mask = _task().train(), torch.zeros(4, 64, 64, dtype=torch.bool)
+    mask[..., :32] = True
+    task(_clouds(7), mask)
+    counts = task.model.running_counts.sum(-1)
+    rows = counts.amax(1) / 0.01 / (mask[0].sum() / task.model.downsample_factor**2)
+    assert float(rows.sum()) == pytest.approx(4, rel=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"head": "categorical"}, {"rates": None}, {"rates": (2, 12)}])
+def test_a_prior_that_does_not_fit_the_rates_is_one_clear_line(wrong):
+    model = build_model(TRANSFORM)
+    assert isinstance(model, TransformCodec)
+    prior = ContextPrior(PRIOR.model_copy(update=wrong), Geometry.of(model.levels, 0, ndim=2))
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        RateDistortionTask(model, prior)
 
 
 def test_padding_costs_no_distortion():
