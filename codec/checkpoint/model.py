@@ -80,6 +80,18 @@ def load_model(name_or_folder: str | Path, *, device: str | torch.device = "auto
     return model.to(target).eval().requires_grad_(False)
 
 
+def load_weights(model: CodecModel, name_or_folder: str | Path) -> None:
+    """Give `model` the weights, codebooks and counts of an exported one of the same config, to train it further.
+
+    Raises:
+        UserError: as `load_model`, or the other model is of another config.
+    """
+    other = load_model(name_or_folder, device="cpu")
+    if other.config != model.config:
+        raise UserError(f"{name_or_folder} holds a model of another config: start from one, or train from nothing")
+    model.load_state_dict(other.state_dict())
+
+
 def fingerprint_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> str:
     """16 hex digits of SHA-256 over the config and every tensor's name, type, shape and bytes."""
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())

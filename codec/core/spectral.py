@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import librosa
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+FLOOR = 1e-6
 
 
 def magnitude(signal: Tensor, *, window: int, hop: int) -> Tensor:
     """Magnitude spectrogram of `signal` `[..., time]`: `[..., window // 2 + 1, frames]`, Hann, float32.
 
-    Signals shorter than half a window are padded with silence; the edges are not reflected, so silence stays silent.
+    Frame i is centred on sample i x hop. Outside the signal there is silence, so silence stays silent. Its gradient is
+    one inverse transform and an overlap-add, and has itself none.
     """
     flat = signal.float().reshape(-1, signal.shape[-1])
-    hann = torch.hann_window(window, device=signal.device)
-    spectrum = torch.stft(flat, window, hop, window=hann, pad_mode="constant", return_complex=True)
-    power = spectrum.real.square() + spectrum.imag.square()
-    return power.clamp_min(1e-12).sqrt().reshape(*signal.shape[:-1], *spectrum.shape[-2:])
+    return _Magnitude.apply(flat, window, hop).reshape(*signal.shape[:-1], window // 2 + 1, -1)
+
+
+class _Magnitude(torch.autograd.Function):
+    """|z| of the spectrum z of each windowed frame; the derivative of |z| is taken as 0 where it is under the floor."""
+
+    @staticmethod
+    def forward(ctx: Any, signal: Tensor, window: int, hop: int) -> Tensor:
+        hann = torch.hann_window(window, device=signal.device)
+        frames = nn.functional.pad(signal, (window // 2, window // 2)).unfold(-1, window, hop) * hann
+        spectrum = torch.fft.rfft(frames)
+        real, imaginary = torch.view_as_real(spectrum).unbind(-1)
+        size = (real * real).addcmul_(imaginary, imaginary).sqrt_().clamp_min_(FLOOR)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(spectrum, size, hann)
+            ctx.hop, ctx.num_samples = hop, signal.shape[-1]
+        return size.transpose(-1, -2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        spectrum, size, hann = ctx.saved_tensors
+        pull = gradients[0].transpose(-1, -2) / size.masked_fill(size <= FLOOR, torch.inf)
+        pull[..., 1 : (len(hann) + 1) // 2] *= 0.5  # each of these stands for two of the whole spectrum
+        frames = torch.fft.irfft(spectrum * pull, len(hann), norm="forward") * hann
+        return _overlap_add(frames, ctx.hop, start=len(hann) // 2, size=ctx.num_samples), None, None
+
+
+def _overlap_add(frames: Tensor, hop: int, *, start: int, size: int) -> Tensor:
+    """Samples from `start` on `[n, size]` of the sum of `frames` `[n, frames, window]` that lie `hop` apart."""
+    pieces = nn.functional.pad(frames, (0, -frames.shape[-1] % hop)).unflatten(-1, (-1, hop))
+    number, overlaps = pieces.shape[1:3]
+    total = pieces.new_zeros(len(pieces), number + overlaps - 1, hop)
+    for index in range(overlaps):
+        total[:, index : index + number] += pieces[:, :, index]
+    covered = total.flatten(1)[:, start : start + size]
+    return nn.functional.pad(covered, (0, size - covered.shape[-1]))
 
 
 def mel_filters(sample_rate: int, *, window: int, num_mels: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""From loss names to losses: the one place that tells them apart."""
+"""From names and configs to losses and discriminators: the one place that tells them apart."""
 
 from __future__ import annotations
 
@@ -7,12 +7,24 @@ from collections.abc import Callable, Iterable
 from torch import Tensor, nn
 
 from codec.core.errors import UserError
+from codec.losses.discriminator import PatchDiscriminator, PatchDiscriminatorConfig
+from codec.losses.intelligibility import IntelligibilityLoss
+from codec.losses.loudness import LoudnessLoss
 from codec.losses.perceptual import PerceptualLoss
 from codec.losses.pointwise import l1, mse
-from codec.losses.spectral import MelLoss, SpectralConvergence
+from codec.losses.sound_discriminators import SoundDiscriminator, SoundDiscriminatorConfig
+from codec.losses.spectral import ComplexSpectrumLoss, MelLoss, SpectralConvergence
 from codec.losses.structural import ms_ssim
 
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+DiscriminatorConfig = PatchDiscriminatorConfig | SoundDiscriminatorConfig
+
+
+def build_discriminator(config: DiscriminatorConfig, *, channels: int) -> PatchDiscriminator | SoundDiscriminator:
+    """The discriminator that `config` describes, of signals with so many channels; both give a `Judgement`."""
+    if isinstance(config, SoundDiscriminatorConfig):
+        return SoundDiscriminator(config)
+    return PatchDiscriminator(config, channels=channels)
 
 
 def build_losses(
@@ -25,7 +37,8 @@ def build_losses(
     """Reconstruction losses by name, each `(reconstruction, target, mask) -> 0-d loss`.
 
     Args:
-        names: of `mse`, `l1`, for sound `mel`, `stft`, and for pictures `ms_ssim`, `perceptual`.
+        names: of `mse`, `l1`; for sound `mel`, `stft`, `complex`, `loudness`, `intelligibility`; for pictures
+            `ms_ssim`, `perceptual`.
         sample_rate: in Hz, for sound; None for pictures.
         perceptual: the loss of that name, with the network that it looks through.
         others: losses that come from elsewhere (the model), to be named to who asks for an unknown one.
@@ -37,7 +50,13 @@ def build_losses(
     if sample_rate is None:
         builders |= {"ms_ssim": lambda: ms_ssim, "perceptual": lambda: _given(perceptual)}
     else:
-        builders |= {"mel": lambda: MelLoss(sample_rate), "stft": SpectralConvergence}
+        builders |= {
+            "mel": lambda: MelLoss(sample_rate),
+            "stft": SpectralConvergence,
+            "complex": ComplexSpectrumLoss,
+            "loudness": lambda: LoudnessLoss(sample_rate),
+            "intelligibility": lambda: IntelligibilityLoss(sample_rate),
+        }
     unknown = sorted(set(names) - set(builders))
     if unknown:
         raise UserError(

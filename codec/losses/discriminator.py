@@ -6,12 +6,13 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from codec.core.config import Config
+from codec.losses.judgement import Judgement
 
 SLOPE = 0.2
 KERNEL = 4
 
 
-class DiscriminatorConfig(Config):
+class PatchDiscriminatorConfig(Config):
     """Size of the judge.
 
     Attributes:
@@ -31,12 +32,14 @@ class DiscriminatorConfig(Config):
 class PatchDiscriminator(nn.Module):
     """PatchGAN (Isola et al. 2017, appendix 6.1.2): 4x4 convolutions, leaky ReLUs, and one logit per patch.
 
-    Shapes: `[b, channels, height, width]` to `[b, 1, height / 8 - 2, width / 8 - 2]` with three strided layers.
+    Shapes: `[b, channels, height, width]` to logits `[b, 1, height / 8 - 2, width / 8 - 2]` with three strided layers.
     Normalisation is picture by picture, as in batches of one, which are the paper's; so nothing depends on the batch,
     and nothing is a running mean. Pictures must be `config.smallest` pixels or more per side.
     """
 
-    def __init__(self, config: DiscriminatorConfig, *, channels: int):
+    has_features = False
+
+    def __init__(self, config: PatchDiscriminatorConfig, *, channels: int):
         super().__init__()
         width = config.width
         layers: list[nn.Module] = [nn.Conv2d(channels, width, KERNEL, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
@@ -51,5 +54,5 @@ class PatchDiscriminator(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, std=0.02)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.layers(pictures)
+    def forward(self, pictures: Tensor) -> Judgement:
+        return Judgement((self.layers(pictures),))

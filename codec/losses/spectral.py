@@ -12,6 +12,9 @@ from codec.losses.padding import without_padding
 MEL_SCALES = ((128, 10), (256, 20), (512, 40), (1024, 80), (2048, 160))
 MEL_FLOOR = 1e-3
 STFT_WINDOWS = (256, 512, 1024, 2048)
+COMPLEX_WINDOWS = (320, 640)
+COMPRESSION = 0.3
+COMPLEX_FLOOR = 1e-2
 
 
 class MelLoss(nn.Module):
@@ -64,3 +67,28 @@ class SpectralConvergence(nn.Module):
                 got = magnitude(reconstruction, window=window, hop=window // 4)
                 ratios.append((wanted - got).norm() / wanted.norm().clamp_min(1e-3))
             return torch.stack(ratios).mean()
+
+
+class ComplexSpectrumLoss(nn.Module):
+    """Mean absolute difference of compressed complex spectra z |z|^-0.7, real and imaginary part, mean over windows.
+
+    As in Ephrat et al. 2018 (section 3.2, with its power of 0.3). It alone of the spectral losses hears phase, which a
+    decoder of spectra learns very slowly from magnitudes. Shapes: `[b, c, time]` twice to a 0-d loss.
+    """
+
+    def __init__(self, *, windows: tuple[int, ...] = COMPLEX_WINDOWS):
+        super().__init__()
+        self.windows = windows
+
+    def forward(self, reconstruction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        with float32_island(target.device.type):
+            reconstruction, target = without_padding(reconstruction, target, mask)
+            pairs = [(_compressed(reconstruction, window), _compressed(target, window)) for window in self.windows]
+            return torch.stack([(got - wanted).abs().mean() for got, wanted in pairs]).mean()
+
+
+def _compressed(signal: Tensor, window: int) -> Tensor:
+    """`[b, c, frames, bins, 2]`."""
+    hann = torch.hann_window(window, device=signal.device)
+    spectrum = torch.view_as_real(torch.fft.rfft(signal.unfold(-1, window, window // 4) * hann))
+    return spectrum * (spectrum.square().sum(-1, keepdim=True) + COMPLEX_FLOOR**2) ** ((COMPRESSION - 1) / 2)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from codec.core.config import Config, parse_config
+from codec.models.audio_codec import AudioCodec, AudioCodecConfig
 from codec.models.base import CodecConfig, CodecModel
 from codec.models.transform import TransformCodec, TransformConfig
 from codec.models.vqvae import VQVAE, VQVAEConfig
@@ -17,6 +18,7 @@ MODELS: dict[type[CodecConfig], Callable[[Any], CodecModel]] = {
     VQVAEConfig: VQVAE,
     VQVAE2Config: VQVAE2,
     TransformConfig: TransformCodec,
+    AudioCodecConfig: AudioCodec,
 }
 
 
@@ -28,7 +30,8 @@ def _kind(tree: Any) -> Any:
 ModelConfig = Annotated[
     Annotated[VQVAEConfig, Tag("vqvae")]
     | Annotated[VQVAE2Config, Tag("vqvae2")]
-    | Annotated[TransformConfig, Tag("transform")],
+    | Annotated[TransformConfig, Tag("transform")]
+    | Annotated[AudioCodecConfig, Tag("audio")],
     Discriminator(_kind),
 ]
 """The union of all model configs, told apart by `kind`."""

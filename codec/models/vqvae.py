@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import PositiveInt
-from torch import Tensor
 
 from codec.core.errors import UserError
-from codec.core.overlap import Span
-from codec.core.types import Quantized
-from codec.models.base import CodecConfig, CodecModel
-from codec.models.chunking import Window
+from codec.models.base import CodecConfig
+from codec.models.single_level import SingleLevelCodec
 from codec.nn.backbone import Backbone, build_decoder, build_encoder
-from codec.quantize.base import Quantizer
 from codec.quantize.build import QuantizerConfig, build_quantizer
 
 
@@ -38,7 +33,7 @@ class VQVAEConfig(CodecConfig):
         return self.encoder.downsample_factor
 
 
-class VQVAE(CodecModel):
+class VQVAE(SingleLevelCodec):
     """Encoder, quantizer and decoder over one or two axes, one level of codes."""
 
     def __init__(self, config: VQVAEConfig):
@@ -54,25 +49,3 @@ class VQVAE(CodecModel):
         self.quantizer = build_quantizer(config.quantizer, config.latent_dim)
         self.decoder = build_decoder(decoder, channels=self.num_outputs, **shape)
         self._declare_levels(config.downsample_factor)
-
-    @property
-    def quantizers(self) -> Sequence[Quantizer]:
-        return (self.quantizer,)
-
-    def _reconstruct(
-        self, signal: Tensor, masks: Sequence[Tensor | None], num_active: Sequence[int | None]
-    ) -> tuple[Tensor, tuple[Quantized, ...]]:
-        quantized = self.quantizer(self.encoder(signal), mask=masks[0], num_active=num_active[0])
-        return self.decoder(quantized.latents), (quantized,)
-
-    def _encode_window(self, window: Tensor, keep: Window, num_active: Sequence[int | None]) -> tuple[Tensor, ...]:
-        return (self.quantizer.encode(self.encoder(window)[(..., *keep)], num_active=num_active[0]),)
-
-    def _decode_window(self, codes: tuple[Tensor, ...]) -> Tensor:
-        return self.decoder(self.quantizer.decode(codes[0]))
-
-    def _encoder_span(self, codes: Span) -> Span:
-        return self.encoder.input_span(codes)
-
-    def _decoder_span(self, positions: Span) -> Span:
-        return self.decoder.input_span(positions)

@@ -8,15 +8,19 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from codec.core.config import Config
-from codec.losses.adversarial import discriminator_hinge, generator_hinge
-from codec.losses.discriminator import DiscriminatorConfig, PatchDiscriminator
+from codec.losses.adversarial import discriminator_hinge, feature_distance, generator_hinge
+from codec.losses.build import build_discriminator
+from codec.losses.discriminator import PatchDiscriminatorConfig
 from codec.losses.padding import without_padding
+from codec.losses.sound_discriminators import SoundDiscriminatorConfig
 from codec.train.config import OptimizerConfig
 from codec.train.optim import ParameterGroup
 
+ADVERSARIAL, FEATURE_MATCHING, DISCRIMINATOR = "adversarial", "feature_matching", "discriminator"
+
 
 class AdversaryConfig(Config):
-    """A discriminator of patches that the model learns to please.
+    """A discriminator that the model learns to please.
 
     Attributes:
         start_step: until then the model trains alone and the discriminator not at all.
@@ -26,22 +30,39 @@ class AdversaryConfig(Config):
 
     start_step: NonNegativeInt = 0
     adaptive: bool = False
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4, betas=(0.5, 0.9))
+
+
+class PatchAdversaryConfig(AdversaryConfig):
+    """One that judges patches of pictures."""
+
+    discriminator: PatchDiscriminatorConfig = PatchDiscriminatorConfig()
+
+
+class SoundAdversaryConfig(AdversaryConfig):
+    """One that judges sound."""
+
+    discriminator: SoundDiscriminatorConfig = SoundDiscriminatorConfig()
 
 
 class Adversary(nn.Module):
     """The discriminator and both sides' hinge losses.
 
-    Losses: `adversarial`, whose gradient reaches the reconstruction and not the discriminator, and `discriminator`,
-    whose gradient reaches the discriminator and not the reconstruction. Both are 0 before the start.
+    Losses: `adversarial`, and where there are features `feature_matching`, whose gradients reach the reconstruction and
+    not the discriminator; `discriminator`, whose gradient reaches the discriminator and not the reconstruction. All are
+    0 before the start.
     """
 
-    def __init__(self, config: AdversaryConfig, *, channels: int):
+    def __init__(self, config: PatchAdversaryConfig | SoundAdversaryConfig, *, channels: int):
         super().__init__()
         self.config = config
-        self.discriminator = PatchDiscriminator(config.discriminator, channels=channels)
+        self.discriminator = build_discriminator(config.discriminator, channels=channels)
         self.started = False
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of the losses that are the model's to minimise."""
+        return (ADVERSARIAL, FEATURE_MATCHING) if self.discriminator.has_features else (ADVERSARIAL,)
 
     @property
     def group(self) -> ParameterGroup:
@@ -54,14 +75,17 @@ class Adversary(nn.Module):
         self.started = step >= self.config.start_step
 
     def forward(self, reconstruction: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Both losses, 0-d, of `[b, c, height, width]`."""
+        """The losses, 0-d, of `[b, c, *space]`."""
         if not self.started:
-            return {"adversarial": target.new_zeros(()), "discriminator": self._nothing()}
+            return {name: target.new_zeros(()) for name in self.loss_names} | {DISCRIMINATOR: self._nothing()}
         fake, real = without_padding(reconstruction, target, mask)
         as_it_is = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         judged = functional_call(self.discriminator, as_it_is, (fake,))
-        of_real, of_fake = self.discriminator(torch.cat([real, fake.detach()])).chunk(2)
-        return {"adversarial": generator_hinge(judged), "discriminator": discriminator_hinge(of_real, of_fake)}
+        of_real, of_fake = self.discriminator(torch.cat([real, fake.detach()])).halves()
+        losses = {ADVERSARIAL: generator_hinge(judged), DISCRIMINATOR: discriminator_hinge(of_real, of_fake)}
+        if self.discriminator.has_features:
+            losses[FEATURE_MATCHING] = feature_distance(judged, of_real)
+        return losses
 
     def _nothing(self) -> Tensor:
         """A 0 of which every weight is a part: several processes wait for a gradient of each."""

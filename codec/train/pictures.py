@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from codec.losses.lpips import load_lpips
 from codec.models.build import build_model
-from codec.train.adversarial import Adversary, AdversaryConfig
+from codec.train.adversarial import Adversary, PatchAdversaryConfig
 from codec.train.recipe import ReconstructionConfig
 from codec.train.task import ReconstructionTask
 
@@ -21,7 +21,7 @@ class PictureConfig(ReconstructionConfig):
         lpips: torchvision's file of VGG-16's weights (vgg16-397923af.pth), for the loss `perceptual`.
     """
 
-    adversary: AdversaryConfig | None = None
+    adversary: PatchAdversaryConfig | None = None
     lpips: Path | None = None
 
     @model_validator(mode="after")

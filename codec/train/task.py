@@ -14,9 +14,10 @@ from codec.losses.build import build_losses
 from codec.losses.likelihood import bits_per_dim, nll_per_dim
 from codec.losses.perceptual import PerceptualLoss
 from codec.models.base import CodecModel, Reconstruction
-from codec.train.adversarial import Adversary
+from codec.train.adversarial import ADVERSARIAL, DISCRIMINATOR, FEATURE_MATCHING, Adversary
+from codec.train.balancer import Balancer, BalancerConfig
 
-LIKELIHOOD, ADVERSARIAL, DISCRIMINATOR = "nll", "adversarial", "discriminator"
+LIKELIHOOD, BALANCE = "nll", "balance"
 
 
 class ReconstructionTask(nn.Module):
@@ -27,6 +28,8 @@ class ReconstructionTask(nn.Module):
         weights: every loss that counts, by name, with its weight: reconstruction losses of `codec.losses`, `nll` of a
             model with a likelihood, `adversarial` with an adversary, and the quantizer's (`commitment`, ...).
         perceptual: the loss of that name.
+        balancer: makes `weights` of all losses that come from the reconstruction shares of the gradient, in
+            training only.
         adversary: learns to tell reconstructions from originals; in training only, since no two of its states judge
             alike.
 
@@ -41,6 +44,7 @@ class ReconstructionTask(nn.Module):
         *,
         perceptual: PerceptualLoss | None = None,
         adversary: Adversary | None = None,
+        balancer: BalancerConfig | None = None,
     ):
         super().__init__()
         self.model = model
@@ -54,13 +58,15 @@ class ReconstructionTask(nn.Module):
                 )
         if LIKELIHOOD in weights and model.likelihood is None:
             raise UserError("loss 'nll' needs a likelihood, this model has none: add model.likelihood.kind=categorical")
-        if (ADVERSARIAL in weights) != (adversary is not None):
-            raise UserError(
-                "loss 'adversarial' and the adversary need each other: give losses.adversarial=WEIGHT and "
-                "adversary.start_step=STEP, or neither"
-            )
+        judged = adversary.loss_names if adversary else ()
+        for name in (ADVERSARIAL, FEATURE_MATCHING):
+            if (name in weights) != (name in judged):
+                raise UserError(
+                    f"loss {name!r} and an adversary that gives it need each other: give losses.{name}=WEIGHT and "
+                    "adversary.start_step=STEP, or neither"
+                )
         of_model = (*model.loss_names, *([LIKELIHOOD] if model.likelihood else []))
-        elsewhere = {*of_model, ADVERSARIAL}
+        elsewhere = {*of_model, *judged}
         own = [name for name in weights if name not in elsewhere]
         if not own and LIKELIHOOD not in weights:
             raise UserError("no reconstruction loss among the losses: name at least one, such as mse or mel")
@@ -68,6 +74,10 @@ class ReconstructionTask(nn.Module):
             own, sample_rate=self.sample_rate, perceptual=perceptual, others=of_model
         )
         self.loss_modules = nn.ModuleList(x for x in self.reconstruction_losses.values() if isinstance(x, nn.Module))
+        pulling = {name: weight for name, weight in weights.items() if name not in model.loss_names}
+        self.balancer = Balancer(balancer, pulling) if balancer else None
+        if balancer:
+            self.weights[BALANCE] = 1.0
 
     def forward(self, signal: Tensor, mask: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
         """Losses of a batch, unweighted, and statistics: `{"losses": ..., "stats": ...}`, 0-d tensors by name."""
@@ -80,6 +90,8 @@ class ReconstructionTask(nn.Module):
                 judged[ADVERSARIAL] = balance * judged[ADVERSARIAL]
                 stats["adversarial_balance"] = balance
             losses |= judged
+        if self.balancer and self.training:
+            losses |= self._balanced(losses, result.outputs)
         for index, level in enumerate(result.levels):
             suffix = f"/level{index}" if len(result.levels) > 1 else ""
             for name, value in level.losses.items():
@@ -104,6 +116,12 @@ class ReconstructionTask(nn.Module):
     def export(self, folder: Path, *, name: str) -> None:
         """Write the model as it is now, ready for `codec.load`."""
         save_model(self.model, folder, name=name)
+
+    def _balanced(self, losses: dict[str, Tensor], outputs: Tensor) -> dict[str, Tensor]:
+        """The losses that pull at the decoder's `outputs`, without their gradients, and one that has them balanced."""
+        assert self.balancer is not None
+        pulling = {name: loss for name, loss in losses.items() if name in self.balancer.weights and loss.requires_grad}
+        return {name: loss.detach() for name, loss in pulling.items()} | {BALANCE: self.balancer(pulling, outputs)}
 
     def _reconstruction(
         self, result: Reconstruction, signal: Tensor, mask: Tensor | None

@@ -5,10 +5,14 @@ from __future__ import annotations
 import torch
 
 from codec.models import AudioMedia, CodecConfig, CodecModel, ImageMedia, VQVAE2Config, VQVAEConfig, build_model
+from codec.models.audio_codec import AudioCodecConfig
 from codec.models.tiny import tiny_config, tiny_pyramid_config
 from codec.models.transform import OperatingPoint, TransformConfig
+from codec.nn.backbone import Backbone, Stage
+from codec.nn.build import WaveformBackend
 from codec.nn.likelihoods import LogitLaplaceConfig
 from codec.nn.pyramid import Floor, Pyramid
+from codec.nn.spectral import SpectralBackend
 from codec.quantize.build import parse_quantizer
 
 
@@ -28,6 +32,21 @@ TRANSFORM = TransformConfig(
     ),
 )
 
+SPECTRAL = SpectralBackend(hop_length=8, window=16, width=8, encoder=(1, 2), decoder=(1, 2), kernel=3)
+
+
+def _audio_codec(backend, *, channels: int = 1) -> AudioCodecConfig:
+    return AudioCodecConfig(
+        media=AudioMedia(sample_rate=16000, channels=channels),
+        chunk=6,
+        backend=backend,
+        latent_dim=6,
+        quantizer=parse_quantizer(
+            {"kind": "residual", "num_codebooks": 3, "dropout": 0.5, "codebook": {"kind": "ema", "codebook_size": 16}}
+        ),
+    )
+
+
 CASES: dict[type[CodecConfig], dict[str, CodecConfig]] = {
     VQVAEConfig: {
         "sound": tiny_config("audio"),
@@ -46,6 +65,16 @@ CASES: dict[type[CodecConfig], dict[str, CodecConfig]] = {
         "scalar-pyramid": _pyramid(quantizer=parse_quantizer({"kind": "fsq", "levels": [5, 5, 3]})),
     },
     TransformConfig: {"transform": TRANSFORM},
+    AudioCodecConfig: {
+        "spectral": _audio_codec(SPECTRAL),
+        "causal-stereo": _audio_codec(SPECTRAL.model_copy(update={"causal": True}), channels=2),
+        "waveform": _audio_codec(
+            WaveformBackend(
+                encoder=Backbone(stages=(Stage(stride=2, width=4), Stage(stride=4, width=8, dilations=(1, 3)))),
+                decoder=Backbone(stages=(Stage(stride=8, width=8, dilations=(1,)),), activation="elu"),
+            )
+        ),
+    },
 }
 CONFIGS = {name: config for cases in CASES.values() for name, config in cases.items()}
 

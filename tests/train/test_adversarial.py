@@ -14,12 +14,12 @@ from codec.checkpoint.store import read_tensors
 from codec.core.config import Config, load_config, parse_config
 from codec.core.errors import UserError
 from codec.losses import PerceptualLoss
-from codec.losses.discriminator import DiscriminatorConfig
+from codec.losses.discriminator import PatchDiscriminatorConfig
 from codec.models import build_model
 from codec.models.tiny import tiny_config
 from codec.nn.likelihoods import CategoricalConfig
 from codec.train import LoopConfig, OptimizerConfig, ReconstructionTask, RunFolder, train
-from codec.train.adversarial import Adversary, AdversaryConfig
+from codec.train.adversarial import Adversary, PatchAdversaryConfig
 from codec.train.fabric import build_fabric
 from codec.train.optim import learning_rate
 from codec.train.pictures import PictureConfig, build_picture_task
@@ -29,9 +29,9 @@ from tests.train.test_resume import assert_same_run, start, wait_for_step
 
 START = 4
 SHAPE = (2, 3, 16, 16)
-TINY_ADVERSARY = AdversaryConfig(
+TINY_ADVERSARY = PatchAdversaryConfig(
     start_step=START,
-    discriminator=DiscriminatorConfig(width=4, num_strided=2),
+    discriminator=PatchDiscriminatorConfig(width=4, num_strided=2),
     optimizer=OptimizerConfig(learning_rate=2e-3, betas=(0.5, 0.9), warmup_steps=2, final_fraction=0.1),
 )
 TINY = {
@@ -43,7 +43,7 @@ TINY = {
 }
 
 
-def _task(adversary: AdversaryConfig | None = TINY_ADVERSARY, **weights: float) -> ReconstructionTask:
+def _task(adversary: PatchAdversaryConfig | None = TINY_ADVERSARY, **weights: float) -> ReconstructionTask:
     torch.manual_seed(0)
     model = build_model(tiny_config("image"))
     return ReconstructionTask(

@@ -1,0 +1,44 @@
+"""A codec of sound with many rates: encoder and decoder of either backend around a quantizer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from codec.models.base import CodecConfig
+from codec.models.media import AudioMedia
+from codec.models.single_level import SingleLevelCodec
+from codec.nn.build import AudioBackend, build_backend
+from codec.quantize.build import QuantizerConfig, build_quantizer
+
+
+class AudioCodecConfig(CodecConfig):
+    """Everything that decides the shape of an audio codec.
+
+    Attributes:
+        backend: `spectral` or `waveform`.
+        latent_dim: channels between encoder and quantizer.
+        quantizer: `residual` with `dropout` makes one model of as many rates as it has codebooks.
+    """
+
+    kind: Literal["audio"] = "audio"
+    media: AudioMedia  # pyright: ignore[reportIncompatibleVariableOverride] - narrower, and never assigned to
+    backend: AudioBackend
+    latent_dim: PositiveInt
+    quantizer: QuantizerConfig
+
+    @property
+    def downsample_factor(self) -> int:
+        return self.backend.downsample_factor
+
+
+class AudioCodec(SingleLevelCodec):
+    """Sound to codes and back; the number of active codebooks chooses the rate (Zeghidour et al. 2021)."""
+
+    def __init__(self, config: AudioCodecConfig):
+        super().__init__(config)
+        shape = {"channels": self.num_outputs, "latent_dim": config.latent_dim}
+        self.encoder, self.decoder = build_backend(config.backend, **shape)
+        self.quantizer = build_quantizer(config.quantizer, config.latent_dim)
+        self._declare_levels(config.downsample_factor)

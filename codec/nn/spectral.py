@@ -1,0 +1,92 @@
+"""Encoder and decoder of sound that work on frames of its spectrum: dilated convolution blocks at frame rate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from codec.core.config import Config
+from codec.nn.chain import Chain
+from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
+from codec.nn.frames import InverseFrames, SpectrumFrames
+
+
+class SpectralBackend(Config):
+    """Short-time spectra in, short-time spectra out; many times cheaper than convolutions over samples.
+
+    Attributes:
+        hop_length: samples per code.
+        window: of the spectra, in samples.
+        spectra_per_code: spectra that the decoder gives for each code; they lie `hop_length / spectra_per_code` apart.
+        width: channels of the blocks.
+        encoder, decoder: dilations of their blocks, one block each.
+        kernel: frames that a block sees, at dilation 1.
+        causal: no code depends on samples after its hop, no sample on later codes.
+    """
+
+    kind: Literal["spectral"] = "spectral"
+    hop_length: PositiveInt = 320
+    window: PositiveInt = 640
+    spectra_per_code: PositiveInt = 2
+    width: PositiveInt = 384
+    encoder: tuple[PositiveInt, ...] = Field(default=(1, 1, 2, 2), min_length=1)
+    decoder: tuple[PositiveInt, ...] = Field(default=(1, 1, 1, 2, 2, 2), min_length=1)
+    kernel: PositiveInt = 7
+    causal: bool = False
+
+    @property
+    def downsample_factor(self) -> int:
+        """Samples per code."""
+        return self.hop_length
+
+    @model_validator(mode="after")
+    def _spectra_overlap_evenly(self) -> SpectralBackend:
+        hop, rest = divmod(self.hop_length, self.spectra_per_code)
+        if rest or self.window % hop or self.window <= hop:
+            raise ValueError(
+                f"spectra of {self.window} samples, {self.spectra_per_code} per {self.hop_length}: take a window that "
+                "is a multiple of, and more than, hop_length / spectra_per_code"
+            )
+        if self.window < self.hop_length:
+            raise ValueError(f"a window of {self.window} samples leaves gaps at a hop of {self.hop_length}: widen it")
+        return self
+
+
+def build_spectral_encoder(config: SpectralBackend, *, channels: int, latent_dim: int) -> Chain:
+    """Signal `[b, channels, time]` to latents `[b, latent_dim, time / hop_length]`."""
+    frames = SpectrumFrames(hop=config.hop_length, window=config.window, channels=channels, causal=config.causal)
+    return Chain(
+        frames,
+        FrameLinear(frames.num_features, config.width),
+        FrameNorm(config.width),
+        *_blocks(config, config.encoder),
+        FrameNorm(config.width),
+        FrameLinear(config.width, latent_dim),
+    )
+
+
+def build_spectral_decoder(config: SpectralBackend, *, channels: int, latent_dim: int) -> Chain:
+    """Latents `[b, latent_dim, time]` to signal `[b, channels, time * hop_length]`."""
+    inverse = InverseFrames(
+        hop=config.hop_length // config.spectra_per_code,
+        window=config.window,
+        channels=channels,
+        per_frame=config.spectra_per_code,
+        causal=config.causal,
+    )
+    return Chain(
+        FrameLinear(latent_dim, config.width),
+        FrameNorm(config.width),
+        *_blocks(config, config.decoder),
+        FrameNorm(config.width),
+        FrameLinear(config.width, inverse.num_features),
+        inverse,
+    )
+
+
+def _blocks(config: SpectralBackend, dilations: tuple[int, ...]) -> list[ConvNeXtBlock]:
+    return [
+        ConvNeXtBlock(config.width, kernel=config.kernel, dilation=dilation, causal=config.causal)
+        for dilation in dilations
+    ]

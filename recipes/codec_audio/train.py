@@ -1,0 +1,39 @@
+"""A codec of sound: recordings in, a model of many rates and the prior that makes its files small out.
+
+codec train codec_audio --config speech16k_cpu.yaml data.train=corpus/manifest.jsonl
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codec.core.config import load_config
+from codec.data.loader import TrainingBatches, ValidationBatches
+from codec.train import RunFolder, train
+from codec.train.fabric import build_fabric
+from codec.train.presets import find_preset
+from codec.train.sound import SoundConfig, build_sound_task
+
+HERE = Path(__file__).parent
+
+
+class Recipe(SoundConfig):
+    """Everything this recipe can be told."""
+
+
+def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
+    """Train, validate, save; go on where a killed run stood if `resume`.
+
+    Args:
+        config: a preset of this folder (`speech16k_cpu.yaml`, `speech16k.yaml`, `music44k.yaml`) or a YAML file of
+            your own.
+        overrides: `dotted.key=value`.
+        run: folder of the run, `runs/codec_audio` if None.
+    """
+    folder = RunFolder(run or "runs/codec_audio", resume=resume)
+    recipe = load_config(Recipe, find_preset(config, HERE, run=folder), overrides)
+    fabric = build_fabric(recipe.loop)
+    task = build_sound_task(recipe)
+    data = TrainingBatches(recipe.data, recipe.model.media, seed=recipe.loop.seed)
+    validation = ValidationBatches(recipe.data, recipe.model.media)
+    train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)

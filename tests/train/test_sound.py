@@ -1,0 +1,97 @@
+"""Codecs of sound against judges: what may be asked for, and runs that resume bit for bit."""
+
+import pytest
+import torch
+import yaml
+
+from codec.checkpoint import save_model
+from codec.core.config import parse_config
+from codec.core.errors import UserError
+from codec.models import build_model
+from codec.models.build import parse_model
+from codec.train.sound import SoundConfig, build_sound_task
+from tests.train.corpus import TINY, write_corpus
+from tests.train.test_resume import assert_same_run, start, wait_for_step
+
+START = 4
+FOUGHT = {
+    **TINY,
+    "model": {
+        "kind": "audio",
+        "media": TINY["model"]["media"],
+        "backend": {
+            "kind": "spectral",
+            "hop_length": 16,
+            "window": 32,
+            "width": 8,
+            "encoder": [1],
+            "decoder": [1],
+            "kernel": 3,
+        },
+        **{key: TINY["model"][key] for key in ("latent_dim", "quantizer", "chunk")},
+    },
+    "losses": {"mel": 1.0, "complex": 1.0, "commitment": 0.25, "adversarial": 1.0, "feature_matching": 1.0},
+    "adversary": {
+        "start_step": START,
+        "discriminator": {"windows": [64], "spectral_width": 4, "periods": [2], "period_width": 2},
+        "optimizer": {"warmup_steps": 0, "learning_rate": 1e-3},
+    },
+    "balancer": {"norm": 1.0},
+}
+
+
+def _task(**changes):
+    torch.manual_seed(0)
+    return build_sound_task(parse_config(SoundConfig, {**FOUGHT, **changes}))
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_run_against_judges_killed_in_mid_fight_resumes_bit_for_bit(tmp_path, balanced):
+    tree = FOUGHT if balanced else {**FOUGHT, "balancer": None}
+    tree = {**tree, "data": {**TINY["data"], "train": str(write_corpus(tmp_path))}}
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(tree))
+    assert start(recipe, tmp_path / "whole", name="codec_audio").wait(120) == 0
+    process = start(recipe, tmp_path / "killed", name="codec_audio")
+    wait_for_step(tmp_path / "killed", START + 3, process)
+    process.kill()
+    process.wait()
+    assert start(recipe, tmp_path / "killed", "--resume", name="codec_audio").wait(120) == 0
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_balanced_totals_have_the_weighted_value_and_reach_encoder_and_discriminator():
+    task, plain = _task().train(), _task(balancer=None).train()
+    signal = 0.1 * torch.randn(4, 1, 1024)
+    totals = []
+    for each in (task, plain):
+        torch.manual_seed(1)
+        each.adversary.begin(START)
+        totals.append(each.total(each(signal)["losses"]))
+    assert totals[0].item() == pytest.approx(totals[1].item(), rel=1e-5)
+    totals[0].backward()
+    for part in (task.model.encoder, task.model.decoder, task.adversary):
+        assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in part.parameters())
+
+
+def test_what_does_not_go_together_is_refused_before_any_data_is_read():
+    adversary = {**FOUGHT["adversary"], "adaptive": True}
+    with pytest.raises(UserError, match="both weigh the adversarial loss"):
+        parse_config(SoundConfig, {**FOUGHT, "adversary": adversary})
+    with pytest.raises(UserError, match=r"loop\.compile forbids"):
+        parse_config(SoundConfig, {**FOUGHT, "loop": {**FOUGHT["loop"], "compile": True}})
+    with pytest.raises(UserError, match=r"data\.crop is 1024, .* from 2048 samples"):
+        parse_config(SoundConfig, {**FOUGHT, "adversary": {"discriminator": {"windows": [2048]}}})
+    with pytest.raises(UserError, match="'feature_matching' and an adversary that gives it need each other"):
+        _task(losses={name: x for name, x in FOUGHT["losses"].items() if name != "feature_matching"})
+
+
+def test_training_starts_from_an_exported_model_of_the_same_config_only(tmp_path):
+    config = parse_model(FOUGHT["model"])
+    torch.manual_seed(7)
+    other = build_model(config)
+    save_model(other, tmp_path)
+    weights = _task(start_from=str(tmp_path)).model.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in other.state_dict().items() if "hist" not in name)
+    with pytest.raises(UserError, match="another config"):
+        _task(start_from=str(tmp_path), model={**FOUGHT["model"], "chunk": 9})
