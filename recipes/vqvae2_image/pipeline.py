@@ -32,7 +32,8 @@ class Extraction(Config):
 
     Attributes:
         crop: pixels per side.
-        items: crops of the training files, drawn as in training; as many as fit into all of them if None.
+        items: crops of the training files, drawn as in training, in whole batches; as many as fit into all of them if
+            None.
         batch_size: crops that are held at a time.
         classes: the priors are told a picture's class, its `label` in the manifest.
     """

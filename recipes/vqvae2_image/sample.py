@@ -25,29 +25,38 @@ from codec.priors.rejection import sample_recognised
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
-    """Draw pictures: `samples/grid.png` and one file each; the same seed draws the same ones, whatever `resume` says.
+    """Draw pictures: `samples/grid.png` and one file each; the same seed draws the same ones.
 
-    Held-out pictures, reconstructed from ever more levels, are in `samples/levels.png`.
+    Held-out pictures, reconstructed from ever more levels, are in `samples/levels.png`. What is done is let be if
+    `resume`.
 
     Args: as of the stage `train`; `config` is the run's own if None.
 
     Raises:
-        UserError: priors are missing or those of another model, or a class is unknown, needed or not there.
+        UserError: priors are missing or those of another model, a class is unknown, needed or not there, or there are
+            pictures already, and not `resume`.
     """
     folder, recipe, model = trained_run(config, overrides, run)
     priors = [_prior(folder / "priors" / name, model) for name in recipe.priors]
     label = _label(recipe.sampling.label, codes_of(model, folder).folder)
+    grid = folder / "samples" / "grid.png"
+    if grid.exists():
+        if not resume:
+            raise UserError(f"{grid.parent} already holds pictures: pass --resume to keep them, or delete it")
+        return
     pictures = model.decode(_codes(recipe.sampling, model, priors, label))
     for number, picture in enumerate(pictures):
         write_image(folder / "samples" / f"{number:03d}.png", picture)
-    columns = round(len(pictures) ** 0.5)
-    write_image(folder / "samples" / "grid.png", make_grid(pictures, nrow=columns, padding=4, pad_value=1.0))
-    print(f"{folder / 'samples' / 'grid.png'}: {len(pictures)} pictures")
     if held_out := validation_entries(recipe.data, recipe.model.media):
-        write_grid(folder / "samples" / "levels.png", model, Manifest(recipe.data.train[0], held_out))
+        write_grid(grid.with_name("levels.png"), model, Manifest(recipe.data.train[0], held_out))
+    columns = round(len(pictures) ** 0.5)
+    write_image(grid, make_grid(pictures, nrow=columns, padding=4, pad_value=1.0))
+    print(f"{grid}: {len(pictures)} pictures")
 
 
 def _prior(path: Path, model: CodecModel) -> NeuralPrior:
+    if not path.exists():
+        raise UserError(f"there is no prior in {path}: train it first, with --stage prior")
     prior = cast(NeuralPrior, load_prior(path, device=model.histogram.device))
     check_fingerprint(prior.model_fingerprint, model, what=path)
     return prior

@@ -126,6 +126,20 @@ def finished(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def _sample(run: Path, *overrides: str) -> None:
+    """Anew, whatever was drawn before."""
+    shutil.rmtree(run / "samples", ignore_errors=True)
+    _stage("sample", run, *overrides)
+
+
+def test_pictures_that_are_there_are_kept_or_told_of(finished: Path) -> None:
+    before = [path.stat().st_mtime_ns for path in sorted((finished / "samples").iterdir())]
+    with pytest.raises(UserError, match="already holds pictures"):
+        _stage("sample", finished)
+    _stage("sample", finished, resume=True)
+    assert [path.stat().st_mtime_ns for path in sorted((finished / "samples").iterdir())] == before
+
+
 def _copy(run: Path, to: Path) -> Path:
     return Path(shutil.copytree(run, to))
 
@@ -285,14 +299,14 @@ def test_a_model_that_went_on_training_fits_neither_its_old_codes_nor_its_old_pr
     with pytest.raises(UserError, match=r"priors/top is of codes of model"):
         _stage("prior", run, resume=True)
     with pytest.raises(UserError, match=r"priors/top is for the model with fingerprint"):
-        _stage("sample", run)
+        _sample(run)
 
 
 def test_the_same_seed_draws_the_same_pictures_and_another_one_others(finished: Path, tmp_path: Path) -> None:
     run = _copy(finished, tmp_path / "run")
     grids = []
     for options in ((), (), ("sampling.seed=1",), ("sampling.top_k=1", "sampling.temperature=0.5")):
-        _stage("sample", run, *options)
+        _sample(run, *options)
         grids.append((run / "samples" / "grid.png").read_bytes())
     assert grids[0] == grids[1] and len(set(grids)) == 3
 
@@ -324,13 +338,13 @@ def test_classes_are_conditions_and_a_classifier_keeps_what_it_recognises(
     prior = load_prior(run / "priors" / "top", device="cpu")
     assert prior.geometry.num_classes == 2
     with pytest.raises(UserError, match="wanted one of dark, light"):
-        _stage("sample", run)
+        _sample(run)
     (tmp_path / "judge.py").write_text(CLASSIFIER)
     monkeypatch.syspath_prepend(tmp_path)
     means = {}
     for label in CLASSES:
         options = (f"sampling.label={label}", "sampling.classifier=judge:brightness", "sampling.candidates=12")
-        _stage("sample", run, *options, "sampling.count=2")
+        _sample(run, *options, "sampling.count=2")
         means[label] = np.asarray(Image.open(run / "samples" / "000.png"), dtype=float).mean()
     assert means["dark"] < means["light"]
 
@@ -339,9 +353,9 @@ def test_mistakes_are_one_line_each(finished: Path, preset: Path, tmp_path: Path
     with pytest.raises(UserError, match="train it first"):
         _stage("extract", tmp_path / "nothing")
     with pytest.raises(UserError, match="0 classes: leave it out"):
-        _stage("sample", finished, "sampling.label=dark")
+        _sample(finished, "sampling.label=dark")
     with pytest.raises(UserError, match="a class to look for"):
-        _stage("sample", finished, "sampling.classifier=judge:brightness")
+        _sample(finished, "sampling.classifier=judge:brightness")
     with pytest.raises(UserError, match="priors has 0 entries"):
         _stage("train", tmp_path / "run", "priors={}", config=preset)
     with pytest.raises(UserError, match=r"codes\.crop is 10"):
