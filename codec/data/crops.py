@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from codec.data.audio import audio_info, read_audio, resampled_length
+from codec.data.augment import tilted, within_full_scale
 from codec.data.cache import DecodedCache
 from codec.data.config import DataConfig
 from codec.data.image import read_pixels
@@ -63,6 +64,10 @@ class AudioCrops:
             stretch = samples[:, start : start + size]
         signal = torch.zeros(self.channels, size)
         signal[:, : stretch.shape[1]] = torch.from_numpy(stretch.astype(np.float32)) / 32768.0
+        if generator is not None and self.config.tilt_db is not None:
+            tilt = float(generator.uniform(*self.config.tilt_db))
+            signal = within_full_scale(tilted(signal, db_per_octave=tilt, sample_rate=self.sample_rate))
+            signal[:, stretch.shape[1] :] = 0
         if generator is not None and self.config.gain_db is not None:
             signal *= _safe_gain(signal, float(generator.uniform(*self.config.gain_db)))
         return signal, torch.arange(size) < stretch.shape[1]

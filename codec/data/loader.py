@@ -20,6 +20,7 @@ from torch import Tensor
 
 from codec.core import dist
 from codec.core.errors import UserError
+from codec.data.augment import mixed, within_full_scale
 from codec.data.build import build_crops
 from codec.data.config import DataConfig
 from codec.data.crops import Media
@@ -122,6 +123,11 @@ class TrainingBatches:
         entry = self.entries[self._items[self._epoch_order(epoch)[place]]]
         generator = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position])
         signal, mask = self._crops.cut(entry, self.config.crop, generator)
+        if entry.kind == "audio" and generator.random() < self.config.mix_probability:
+            other = self.entries[self._items[generator.integers(len(self._items))]]
+            added, _ = self._crops.cut(other, self.config.crop, generator)
+            level_db = float(generator.uniform(*self.config.mix_level_db))
+            signal = within_full_scale(mixed(signal, added * mask, level_db=level_db))
         return signal, mask, str(entry.path)
 
     def _draw_epoch_order(self, epoch: int) -> np.ndarray:

@@ -10,37 +10,43 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
-PICTURE_SCORES = {"psnr-rgb": "psnr", "ms-ssim-rgb": "ms_ssim", "ssim-rgb": "ssim"}
+from codec.eval.axes import AXES
+
 _CUBIC = 3
+_NOTHING = {"mean": None, "low": None, "high": None}
 
 
-def curve_record(name: str, description: str, summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Summaries of pictures, one per rate, in the layout of CompressAI's result files.
+def curve_record(name: str, description: str, summaries: Sequence[dict[str, Any]], *, media: str) -> dict[str, Any]:
+    """Summaries of one codec, one per rate, as a curve; that of pictures is in the layout of CompressAI's result files.
 
     Args:
-        summaries: what `evaluate` says of one codec at each rate, or `Tally.summary`.
+        summaries: what `evaluate` says at each rate, or `Tally.summary`.
+        media: a key of `AXES`.
 
     Returns:
-        `name`, `description` and `results`, whose lists have an entry per rate: `bpp` (mean over pictures of each
-        one's own bits per pixel), `bpp-corpus` (all bits / all pixels), `psnr-rgb` in dB, `ms-ssim-rgb` and `ssim-rgb`
-        (means over pictures; null where no picture has one), `encoding_time` and `decoding_time` in s a picture.
+        `name`, `description`, `media`; `results`, whose lists have an entry per rate; and `intervals`, the ends of the
+        95 % interval of each mean. Of pictures the results are `bpp` (mean over pictures of each one's own bits per
+        pixel), `bpp-corpus` (all bits / all pixels), `psnr-rgb` in dB, `ms-ssim-rgb` and `ssim-rgb` (means over
+        pictures), `encoding_time` and `decoding_time` in s a picture. Of sound they are `bitrate_bps` (all bits / all
+        seconds), every score by its name, and the real-time factors. A score that no item has is null.
     """
-    results = {
-        "bpp": [summary["mean_bits_per_pixel"] for summary in summaries],
-        "bpp-corpus": [summary["bits_per_pixel"] for summary in summaries],
-        **{
-            title: [(summary["scores"].get(score) or {"mean": None})["mean"] for summary in summaries]
-            for title, score in PICTURE_SCORES.items()
-        },
-        "encoding_time": [summary["encode_s"] / summary["items"] for summary in summaries],
-        "decoding_time": [summary["decode_s"] / summary["items"] for summary in summaries],
+    axes = AXES[media]
+    found = {
+        title: [summary["scores"].get(score) or _NOTHING for summary in summaries]
+        for title, score in axes.scores.items()
     }
-    return {"name": name, "description": description, "results": results}
+    results = {
+        axes.title: [summary[axes.summary_rate] for summary in summaries],
+        **{title: [score["mean"] for score in scores] for title, scores in found.items()},
+        **{title: [read(summary) for summary in summaries] for title, read in axes.others.items()},
+    }
+    intervals = {title: [[score["low"], score["high"]] for score in scores] for title, scores in found.items()}
+    return {"name": name, "description": description, "media": media, "results": results, "intervals": intervals}
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Quality over rate, both `[points]`; rates rise, and are bits per pixel above 0."""
+    """Quality over rate, both `[points]`; rates rise, and are bits per pixel or per second above 0."""
 
     rates: NDArray[np.float64]
     qualities: NDArray[np.float64]
@@ -55,7 +61,14 @@ class Curve:
     @classmethod
     def of(cls, record: dict[str, Any], metric: str) -> Curve:
         """The curve of one of a record's `results`."""
-        return cls.through(list(zip(record["results"]["bpp"], record["results"][metric], strict=True)))
+        rates = record["results"][AXES[record["media"]].title]
+        return cls.through(list(zip(rates, record["results"][metric], strict=True)))
+
+    @classmethod
+    def drawn(cls, record: dict[str, Any], metric: str) -> Curve:
+        """The same, in dB where it crowds towards 1."""
+        curve = cls.of(record, metric)
+        return curve.in_decibels() if metric in AXES[record["media"]].similarities else curve
 
     def at(self, rate: float) -> float | None:
         """Quality at `rate`, on straight lines over log(rate); None beyond the ends."""

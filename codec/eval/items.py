@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from torch import Tensor
 from codec.data.audio import read_audio
 from codec.data.image import read_image
 from codec.eval.codes import stored_codes
-from codec.eval.picture_codecs import picture_rivals
+from codec.eval.excerpt import excerpt
+from codec.eval.picture_codecs import picture_rivals, picture_sweep
+from codec.eval.recognition import Hearing
 from codec.eval.rivals import RivalFailure, RivalResult
-from codec.eval.speech_codecs import speech_rivals
+from codec.eval.speech_codecs import speech_rivals, speech_sweep
 from codec.files import decode_file, encode_file
 from codec.files.prior import PriorChoice
 from codec.metrics import Score, score_audio, score_image
@@ -121,7 +124,14 @@ def warm_up(model: CodecModel) -> None:
 
 
 def code_item(
-    path: Path, model: CodecModel, folder: Path, *, num_active: int | None = None, prior: PriorChoice = "auto"
+    path: Path,
+    model: CodecModel,
+    folder: Path,
+    *,
+    num_active: int | None = None,
+    prior: PriorChoice = "auto",
+    seconds: float | None = None,
+    hears: Hearing | None = None,
 ) -> Item:
     """Encode `path` to a .vqc file in `folder`, decode that file again, and score what came back.
 
@@ -129,21 +139,24 @@ def code_item(
 
     Args:
         prior: goes to `encode_file` and `decode_file`.
+        seconds: of a recording take no more than the first of them.
+        hears: tells the word error rate.
 
     Raises:
         UserError: the source cannot be read or is of another medium than the model.
     """
-    rate = model.media.sample_rate if isinstance(model.media, AudioMedia) else None
+    rate = model_rate(model)
+    source = path if rate is None else excerpt(path, folder, seconds=seconds)
     coded = folder / f"{path.stem}.vqc"
     decoded = folder / "decoded" / f"{path.stem}.{'png' if rate is None else 'wav'}"
-    reference = _read(path, rate)
+    reference = read_signal(source, rate)
     start = time.perf_counter()
-    report = encode_file(path, coded, model, num_active=num_active, prior=prior)
+    report = encode_file(source, coded, model, num_active=num_active, prior=prior)
     encoded_at = time.perf_counter()
     decode_file(coded, decoded, model, prior=prior, model_rate=True)
     decode_s = time.perf_counter() - encoded_at
-    estimate, codes = _read(decoded, rate), stored_codes(coded, model, prior=prior)
-    scores = _score(reference, estimate, rate)
+    estimate, codes = read_signal(decoded, rate), stored_codes(coded, model, prior=prior)
+    scores = _score(reference, estimate, rate, hears)
     active = max(level.shape[1] for level in codes)
     return Item(
         path=path,
@@ -161,17 +174,24 @@ def code_item(
     )
 
 
-def _read(path: Path, rate: int | None) -> Tensor:
+def model_rate(model: CodecModel) -> int | None:
+    """The sample rate of a model of sound in Hz, None of pictures."""
+    return model.media.sample_rate if isinstance(model.media, AudioMedia) else None
+
+
+def read_signal(path: Path, rate: int | None) -> Tensor:
+    """A recording `[c, time]` at `rate` Hz, or where that is None a picture `[3, height, width]`."""
     return read_image(path).flattened() if rate is None else read_audio(path, sample_rate=rate)[0]
 
 
-def _score(reference: Tensor, estimate: Tensor, rate: int | None) -> dict[str, Score]:
+def _score(reference: Tensor, estimate: Tensor, rate: int | None, hears: Hearing | None) -> dict[str, Score]:
     if rate is None:
         return score_image(reference, estimate)
-    return score_audio(reference, estimate, sample_rate=rate)
+    scores = score_audio(reference, estimate, sample_rate=rate)
+    return scores if hears is None else scores | {"wer": hears(estimate, rate)}
 
 
-def rival_items(item: Item, folder: Path) -> list[Item | RivalFailure]:
+def rival_items(item: Item, folder: Path, *, hears: Hearing | None = None) -> list[Item | RivalFailure]:
     """The same signal through the classical codecs of this machine, at the size nearest to `item`'s."""
     if item.sample_rate is not None:
         results = speech_rivals(item.reference, item.sample_rate, folder, bitrate_bps=item.rate)
@@ -180,12 +200,24 @@ def rival_items(item: Item, folder: Path) -> list[Item | RivalFailure]:
     return [
         result
         if isinstance(result, RivalFailure)
-        else rival_item(result, item.path, item.reference, sample_rate=item.sample_rate)
+        else rival_item(result, item.path, item.reference, sample_rate=item.sample_rate, hears=hears)
         for result in results
     ]
 
 
-def rival_item(result: RivalResult, path: Path, reference: Tensor, *, sample_rate: int | None = None) -> Item:
+def rival_sweep(reference: Tensor, rate: int | None, folder: Path) -> Iterator[RivalResult | RivalFailure]:
+    """What `read_signal` gave through the classical codecs of this machine, at all settings that a curve wants."""
+    return picture_sweep(reference, folder) if rate is None else speech_sweep(reference, rate, folder)
+
+
+def rival_item(
+    result: RivalResult,
+    path: Path,
+    reference: Tensor,
+    *,
+    sample_rate: int | None = None,
+    hears: Hearing | None = None,
+) -> Item:
     """A rival's result on the signal `reference` out of `path`, scored as the model's are."""
     return Item(
         path=path,
@@ -197,7 +229,7 @@ def rival_item(result: RivalResult, path: Path, reference: Tensor, *, sample_rat
         num_bytes=result.num_bytes,
         encode_s=result.encode_s,
         decode_s=result.decode_s,
-        scores=_score(reference, result.signal, sample_rate),
+        scores=_score(reference, result.signal, sample_rate, hears),
         coded=result.path,
         note=result.note,
     )

@@ -37,3 +37,13 @@ def select(
         raise UserError(f"{manifest.path} has no {kind} entries for {model.name}, which codes {kind}")
     count = min(limit or len(entries), len(entries))
     return replace(manifest, entries=tuple(entries[index * len(entries) // count] for index in range(count)))
+
+
+def check_seconds(model: CodecModel, seconds: float | None) -> None:
+    """Raise UserError where pictures, or nothing at all, would be cut to their first `seconds`."""
+    if seconds is None:
+        return
+    if model.media.kind != "audio":
+        raise UserError(f"{model.name} codes pictures, which have no first {seconds:g} s: leave --seconds out")
+    if seconds <= 0:
+        raise UserError(f"the first {seconds:g} s of a recording are nothing; wanted more than 0")

@@ -1,4 +1,4 @@
-"""A model's rate-distortion curve on pictures, beside those of the classical codecs on the same pictures."""
+"""A model's rate-distortion curve, beside those of the codecs that people use on the same signals."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any
 from torch import nn
 
 from codec.core.errors import UserError
-from codec.data.image import read_image
 from codec.data.manifest import Manifest
-from codec.eval.curve import PICTURE_SCORES, Curve, bd_rate, curve_record
+from codec.eval.axes import AXES
+from codec.eval.curve import Curve, bd_rate, curve_record
+from codec.eval.excerpt import excerpt
 from codec.eval.interval import mean_interval
-from codec.eval.items import rival_item
-from codec.eval.picture_codecs import picture_sweep
-from codec.eval.reconstruction import evaluate, picture_curve
+from codec.eval.items import model_rate, read_signal, rival_item, rival_sweep
+from codec.eval.recognition import Recogniser, hearing
+from codec.eval.reconstruction import evaluate, model_curve
 from codec.eval.rivals import RivalFailure
-from codec.eval.selection import select
+from codec.eval.selection import check_seconds, select
 from codec.eval.tally import Tally
 from codec.files.compress import active_levels
 from codec.files.prior import PriorChoice
@@ -50,40 +51,53 @@ def rate_distortion(
     prior: PriorChoice = "auto",
     network: nn.Module | None = None,
     rivals: bool = False,
+    seconds: float | None = None,
+    recogniser: Recogniser | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a model of pictures at several rates, and sweep the classical codecs over their qualities.
+    """Evaluate a model at several rates, and sweep the classical codecs over their settings.
 
     Args:
         model: in eval mode.
         manifest: a path, or what `select` left of one.
         rates: numbers of codebooks; all that the model has if None.
-        prior, network: see `evaluate`.
+        prior, network, seconds, recogniser: see `evaluate`.
         rivals: also sweep the classical codecs of this machine.
-        progress: called with (pictures done, pictures in all), over all rates and the sweep.
+        progress: called with (items done, items in all), over all rates and the sweep.
 
     Returns:
-        A dict that JSON can carry: `name`, `description` and `results` (`curve_record`, an entry per rate, `num_active`
-        among them); `rates`, what `evaluate` says of each; `rivals`, a `curve_record` each; and `comparison`, what
-        `compare` says of each rival.
+        A dict that JSON can carry: a `curve_record` with an entry per rate, `num_active` among them; `rates`, what
+        `evaluate` says of each; `rivals`, a `curve_record` each; and `comparison`, what `compare` says of each rival.
 
     Raises:
-        UserError: as `evaluate`, or the model codes sound.
+        UserError: as `evaluate`.
     """
-    if model.media.kind != "image":
-        raise UserError(f"{model.name} codes sound; rate-distortion curves are of pictures: leave --rates out")
+    check_seconds(model, seconds)
     rates = sorted(set(rates or model.rates))
     for rate in rates:
         active_levels(model, rate)  # told before the first is evaluated
     manifest = select(manifest, model)
     stretch = _Stretch(progress, len(manifest) * (len(rates) + rivals))
     reports = [
-        evaluate(model, manifest, num_active=rate, prior=prior, network=network, progress=stretch.next())
+        evaluate(
+            model,
+            manifest,
+            num_active=rate,
+            prior=prior,
+            network=network,
+            seconds=seconds,
+            recogniser=recogniser,
+            progress=stretch.next(),
+        )
         for rate in rates
     ]
-    record = picture_curve(reports)
+    record = model_curve(reports)
     record["results"]["num_active"] = rates
-    theirs, rows, failed = rival_curves(manifest, stretch.next()) if rivals else ([], [], [])
+    theirs, rows, failed = (
+        rival_curves(manifest, model, stretch.next(), seconds=seconds, recogniser=recogniser)
+        if rivals
+        else ([], [], [])
+    )
     return {
         **record,
         "rates": reports,
@@ -95,7 +109,7 @@ def rate_distortion(
 
 
 class _Stretch:
-    """One progress bar over several stretches of pictures, each of which counts from 1."""
+    """One progress bar over several stretches of items, each of which counts from 1."""
 
     def __init__(self, progress: Progress | None, total: int):
         self._progress, self._total, self._before, self._done = progress, total, 0, 0
@@ -111,33 +125,44 @@ class _Stretch:
             self._progress(self._done, self._total)
 
 
-def rival_curves(manifest: Manifest, progress: Progress) -> tuple[list[dict[str, Any]], ...]:
-    """The classical codecs of this machine over their qualities.
+def rival_curves(
+    manifest: Manifest,
+    model: CodecModel,
+    progress: Progress,
+    *,
+    seconds: float | None = None,
+    recogniser: Recogniser | None = None,
+) -> tuple[list[dict[str, Any]], ...]:
+    """The classical codecs of this machine over their settings, on what `model` is given.
 
     Returns:
-        A `curve_record` for each, whose points are means over all pictures at one quality; an `Item.row` per picture
-        and quality; and what failed.
+        A `curve_record` for each, whose points are means over all items at one setting, and with its `settings`; an
+        `Item.row` per item and setting; and what failed.
     """
+    rate = model_rate(model)
     tallies: dict[str, dict[str, Tally]] = {}
     rows, failed = [], []
     for done, entry in enumerate(manifest, start=1):
         with tempfile.TemporaryDirectory(prefix="codec-eval-") as folder:
             try:
-                reference = read_image(entry.path).flattened()
+                source = entry.path if rate is None else excerpt(entry.path, Path(folder), seconds=seconds)
+                reference, hears = read_signal(source, rate), hearing(recogniser, entry, seconds=seconds)
             except UserError:
                 continue  # the model could not read it either, and said so
-            for result in picture_sweep(reference, Path(folder)):
+            for result in rival_sweep(reference, rate, Path(folder)):
                 if isinstance(result, RivalFailure):
                     failed.append({"path": str(entry.path), "codec": result.name, "reason": result.reason})
                     continue
-                item = rival_item(result, entry.path, reference)
+                item = rival_item(result, entry.path, reference, sample_rate=rate, hears=hears)
                 tallies.setdefault(item.codec, {}).setdefault(item.setting, Tally()).add(item)
                 rows.append(item.row())
         progress(done, len(manifest))
     records = []
     for name, settings in tallies.items():
         description = f"{name}, {', '.join(settings)}; bits from the files on disk"
-        records.append(curve_record(name, description, [tally.summary() for tally in settings.values()]))
+        summaries = [tally.summary() for tally in settings.values()]
+        record = curve_record(name, description, summaries, media=model.media.kind)
+        records.append({**record, "settings": list(settings)})
     return records, rows, failed
 
 
@@ -149,40 +174,41 @@ def compare(
     Args:
         ours, rival: `curve_record`s.
         reports: of `evaluate`, one for each of our points.
-        rows: `Item.row` of every picture at every quality of the rival; those of others are passed over.
+        rows: `Item.row` of every item at every setting of the rival; those of others are passed over.
 
     Returns:
         For each score, per rate of ours: `difference`, our mean minus the rival's curve of means at the same mean rate;
-        and `by_picture`, the mean with its interval of the differences from the rival at each picture's own rate.
-        Both are null where the rival has no such rate. For PSNR and MS-SSIM (in dB) also `bd_rate_percent`.
+        and `by_picture` or `by_recording`, the mean with its interval of the differences from the rival at each item's
+        own rate. Both are null where the rival has no such rate. For the scores that are tabled (MS-SSIM in dB) also
+        `bd_rate_percent`.
     """
-    found: dict[str, Any] = {}
-    for metric, score in PICTURE_SCORES.items():
+    axes, found = AXES[ours["media"]], dict[str, Any]()
+    for metric, score in axes.scores.items():
         curve = Curve.of(rival, metric)
         found[metric] = {
             "difference": [
                 _minus(quality, curve.at(rate))
-                for rate, quality in zip(ours["results"]["bpp"], ours["results"][metric], strict=True)
+                for rate, quality in zip(ours["results"][axes.title], ours["results"][metric], strict=True)
             ],
-            "by_picture": _by_picture(rival["name"], score, reports, rows),
+            f"by_{axes.item}": _by_item(rival["name"], score, axes.rate, reports, rows),
         }
-    for metric, of in (("psnr-rgb", Curve.of), ("ms-ssim-rgb", lambda *which: Curve.of(*which).in_decibels())):
-        found[metric]["bd_rate_percent"] = bd_rate(of(ours, metric), of(rival, metric))
+    for metric in axes.headings:
+        found[metric]["bd_rate_percent"] = bd_rate(*(Curve.drawn(record, metric) for record in (ours, rival)))
     return found
 
 
-def _by_picture(
-    name: str, score: str, reports: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
+def _by_item(
+    name: str, score: str, rate: str, reports: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any] | None]:
     points: dict[str, list[tuple[float, float | None]]] = {}
     for row in rows:
         if row["codec"] == name:
-            points.setdefault(row["path"], []).append((row["bits_per_pixel"], row["scores"][score]))
+            points.setdefault(row["path"], []).append((row[rate], row["scores"].get(score)))
     curves = {path: Curve.through(found) for path, found in points.items()}
     intervals = []
     for report in reports:
         differences = [
-            _minus(row["scores"][score], curves[row["path"]].at(row["bits_per_pixel"]))
+            _minus(row["scores"].get(score), curves[row["path"]].at(row[rate]))
             for row in report["items"]
             if row["path"] in curves
         ]

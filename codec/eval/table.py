@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from codec.eval.axes import AXES
 from codec.metrics import SCORE_TITLES, SCORE_UNITS
 
-CURVE_TITLES = {"psnr-rgb": "PSNR dB", "ms-ssim-rgb": "MS-SSIM"}
-CURVE_DIGITS = {"psnr-rgb": 2, "ms-ssim-rgb": 4}
+CURVE_TITLES = AXES["image"].headings
 MOST_BOOKS = 8  # codebooks whose usage is told below a table
 
 
@@ -39,33 +40,55 @@ def evaluation_table(report: dict[str, Any]) -> Table:
 
 
 def curve_tables(report: dict[str, Any]) -> list[Table]:
-    """`rate_distortion`'s report for the terminal, a table for each of `CURVE_TITLES`."""
-    last, tables = report["rates"][-1], []
-    for metric in CURVE_TITLES:
-        headings, rows = curve_rows(report, metric)
-        tables.append(table := Table(title_justify="left"))
-        for heading in headings:
-            table.add_column(heading, justify="right")
-        for row in rows:
-            table.add_row(*row)
+    """`rate_distortion`'s report for the terminal: every point of every codec, then a table for each score drawn."""
+    axes, last = AXES[report["media"]], report["rates"][-1]
+    tables = [_table(*point_rows(report)), *(_table(*curve_rows(report, metric)) for metric in axes.headings)]
     failed = [failure for part in (*report["rates"], report) for failure in part["failed"]]
-    tables[0].title = f"{report['name']} on {last['summary']['items']} pictures"
+    tables[0].title = f"{report['name']} on {last['summary']['items']} {axes.items}"
     tables[-1].caption = "; ".join([_usage(last["codebooks"]), *_failures(failed)])
     return tables
 
 
+def point_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row for every point of every curve of `rate_distortion`'s report.
+
+    Means of all scores, those that are drawn with half the width of their interval; and what else the curve holds.
+    """
+    axes = AXES[report["media"]]
+    titles = [title for title in axes.scores if any(value is not None for value in report["results"][title])]
+    headings = ["codec", "setting", axes.unit, *(_title(axes.scores[title]) for title in titles)]
+    headings += [title.partition("_")[0] for title in axes.others]
+    numbers = report["results"]["num_active"]
+    settings = [f"{number} codebook{'s' * (number > 1)}" for number in numbers]
+    rows = []
+    for record in ({**report, "settings": settings}, *report["rivals"]):
+        results, intervals = record["results"], record["intervals"]
+        for index, setting in enumerate(record["settings"]):
+            scores = [
+                _spread(results[title][index], intervals[title][index])
+                if title in axes.headings
+                else _number(results[title][index], ".2f")
+                for title in titles
+            ]
+            others = [f"{results[title][index]:.3g}" for title in axes.others]
+            rate = f"{results[axes.title][index] / axes.per_unit:.{axes.rate_digits}f}"
+            rows.append([record["name"], setting, rate, *scores, *others])
+    return headings, rows
+
+
 def curve_rows(report: dict[str, Any], metric: str) -> tuple[list[str], list[list[str]]]:
-    """`rate_distortion`'s report about one of `CURVE_TITLES` in words: headings, and a row per rate.
+    """`rate_distortion`'s report about one of `Axes.headings` in words: headings, and a row per rate.
 
     Under a rival's name stands how far ours lies above its curve at the same rate, and in a last row how many percent
     more bits ours takes for the same quality (`bd_rate`).
     """
-    rivals, results, digits = report["comparison"], report["results"], CURVE_DIGITS[metric]
-    headings = ["codebooks", "bit/px", CURVE_TITLES[metric], *(f"vs {name}" for name in rivals)]
+    axes, rivals, results = AXES[report["media"]], report["comparison"], report["results"]
+    digits = axes.digits[metric]
+    headings = ["codebooks", axes.unit, axes.headings[metric], *(f"vs {name}" for name in rivals)]
     rows = [
         [
             str(number),
-            f"{results['bpp'][index]:.3f}",
+            f"{results[axes.title][index] / axes.per_unit:.{axes.rate_digits}f}",
             _number(results[metric][index], f".{digits}f"),
             *(_number(found[metric]["difference"][index], f"+.{digits}f") for found in rivals.values()),
         ]
@@ -76,6 +99,24 @@ def curve_rows(report: dict[str, Any], metric: str) -> tuple[list[str], list[lis
             ["BD-rate %", "", "", *(_number(rivals[name][metric]["bd_rate_percent"], "+.1f") for name in rivals)]
         )
     return headings, rows
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> Table:
+    table = Table(title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _spread(mean: float | None, ends: list[float | None]) -> str:
+    """A mean, with half the width of its interval."""
+    low, high = ends
+    if mean is None or low is None or high is None:
+        return "-"
+    digits = 3 if abs(mean) < 1.5 else 2
+    return f"{mean:.{digits}f} ±{(high - low) / 2:.{digits}f}"
 
 
 def _number(value: float | None, digits: str) -> str:
@@ -104,6 +145,5 @@ def _with_interval(found: dict[str, float] | None) -> str:
     perfect = f"{found['perfect']} perfect" if found["perfect"] else ""
     if not found["count"]:
         return perfect
-    digits = 3 if abs(found["mean"]) < 1.5 else 2
-    mean = f"{found['mean']:.{digits}f} ±{(found['high'] - found['low']) / 2:.{digits}f}"
+    mean = _spread(found["mean"], [found["low"], found["high"]])
     return f"{mean}, {perfect}" if perfect else mean

@@ -5,7 +5,7 @@ from codec.metrics.frechet import FeatureGaussian, frechet_distance
 from codec.metrics.image import ms_ssim, psnr, score_image, ssim
 from codec.metrics.perceptual import pesq, stoi, visqol
 from codec.metrics.score import SCORE_TITLES, SCORE_UNITS, Score, mean_score
-from codec.metrics.waveform import mel_distance, score_audio, si_sdr
+from codec.metrics.waveform import mel_distance, score_audio, si_sdr, stft_distance
 
 __all__ = [
     "SCORE_TITLES",
@@ -24,6 +24,7 @@ __all__ = [
     "score_image",
     "si_sdr",
     "ssim",
+    "stft_distance",
     "stoi",
     "visqol",
 ]

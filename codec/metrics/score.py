@@ -12,11 +12,13 @@ SCORE_TITLES = {
     "visqol": "ViSQOL",
     "si_sdr": "SI-SDR",
     "mel_distance": "mel",
+    "stft_distance": "STFT",
+    "wer": "WER",
     "psnr": "PSNR",
     "ssim": "SSIM",
     "ms_ssim": "MS-SSIM",
 }
-SCORE_UNITS = {"si_sdr": "dB", "mel_distance": "dB", "psnr": "dB"}
+SCORE_UNITS = {"si_sdr": "dB", "mel_distance": "dB", "stft_distance": "dB", "psnr": "dB"}
 
 
 @dataclass(frozen=True)

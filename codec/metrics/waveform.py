@@ -15,6 +15,8 @@ from codec.metrics.perceptual import pesq, stoi, visqol
 from codec.metrics.score import Score, mean_score
 
 _SILENT = 1e-10  # mean square below which there is nothing to compare with
+_FLOOR = 1e-8  # power, 80 dB below full scale
+_STFT_S = (0.016, 0.032, 0.064)
 
 
 def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> Score:
@@ -54,13 +56,33 @@ def mel_distance(reference: ArrayLike, estimate: ArrayLike, *, sample_rate: int)
 
 def _mel_db(row: np.ndarray, sample_rate: int) -> torch.Tensor:
     size = max(16, round(0.064 * sample_rate))
+    return 10 * torch.log10((_mel_bank(size // 2 + 1, sample_rate).T @ _power(row, size)).clamp_min(_FLOOR))
+
+
+def stft_distance(reference: ArrayLike, estimate: ArrayLike, *, sample_rate: int) -> Score:
+    """Mean absolute difference in dB between spectrograms, mean over three resolutions; 0 is perfect.
+
+    Windows of 16, 32 and 64 ms, each every quarter of it; the floor is that of `mel_distance`. Mean over channels.
+    """
+    return mean_score(
+        Score(sum(_stft_difference(a, b, max(16, round(length * sample_rate))) for length in _STFT_S) / len(_STFT_S))
+        for a, b in _pairs(reference, estimate)
+    )
+
+
+def _stft_difference(reference: np.ndarray, estimate: np.ndarray, size: int) -> float:
+    power_a, power_b = (_power(row, size).clamp_min(_FLOOR) for row in (reference, estimate))
+    return float((10 * torch.log10(power_a / power_b)).abs().mean())
+
+
+def _power(row: np.ndarray, size: int) -> torch.Tensor:
+    """Power spectrogram `[size // 2 + 1, frames]` of Hann windows every quarter of `size`; a full-scale sine is 1/4."""
     signal = torch.from_numpy(np.ascontiguousarray(row)).float()
     if len(signal) < size:
         signal = torch.nn.functional.pad(signal, (0, size - len(signal)))
     window = torch.hann_window(size)
     spectrum = torch.stft(signal, size, size // 4, window=window, center=False, return_complex=True)
-    power = (spectrum.abs() / window.sum()) ** 2
-    return 10 * torch.log10((_mel_bank(size // 2 + 1, sample_rate).T @ power).clamp_min(1e-8))
+    return (spectrum.abs() / window.sum()) ** 2
 
 
 @lru_cache(maxsize=8)
@@ -81,7 +103,7 @@ def score_audio(
     estimate: ArrayLike,
     *,
     sample_rate: int,
-    metrics: Collection[str] = ("pesq", "stoi", "visqol", "si_sdr", "mel_distance"),
+    metrics: Collection[str] = ("pesq", "stoi", "visqol", "si_sdr", "mel_distance", "stft_distance"),
 ) -> dict[str, Score]:
     """Every named score of `estimate` against `reference`, `[c, time]` at `sample_rate`, once aligned."""
     pair = align(reference, estimate, sample_rate=sample_rate)
@@ -91,6 +113,7 @@ def score_audio(
         "visqol": lambda: visqol(pair.reference, pair.estimate, sample_rate=sample_rate),
         "si_sdr": lambda: si_sdr(pair.reference, pair.estimate),
         "mel_distance": lambda: mel_distance(pair.reference, pair.estimate, sample_rate=sample_rate),
+        "stft_distance": lambda: stft_distance(pair.reference, pair.estimate, sample_rate=sample_rate),
     }
     return {name: panel[name]() for name in metrics}
 

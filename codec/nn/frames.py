@@ -10,8 +10,6 @@ from codec.core.precision import float32_island
 
 COMPRESSION = 0.3
 FLOOR = 1e-4
-MAX_LOG_MAGNITUDE = 7.0
-"""Of a spectrum: about a full-scale sine in a Hann window of 2048 samples."""
 
 
 class SpectrumFrames(nn.Module):
@@ -48,11 +46,10 @@ class SpectrumFrames(nn.Module):
 
 
 class InverseFrames(nn.Module):
-    """Sound from frames of log magnitude and phase: inverse transform, window, overlap and add.
+    """Sound from frames of compressed complex spectra: expansion, inverse transform, window, overlap and add.
 
-    The head of Siuzdak 2023 (Vocos, section 3): magnitudes are exp(m), phases p enter as cos p and sin p, so that they
-    wrap without a seam. Every input frame holds `per_frame` spectra, `hop` samples apart; windows lie as those of
-    `SpectrumFrames` do.
+    The features are those of `SpectrumFrames`, so that spectra pass through both unchanged; every input frame holds
+    `per_frame` spectra, `hop` samples apart, whose windows lie as those of `SpectrumFrames` do.
 
     Shapes: `[b, num_features, frames]` to `[b, c, frames * per_frame * hop]`, float32.
     """
@@ -74,8 +71,10 @@ class InverseFrames(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         with float32_island(features.device.type):
             parts = features.to(self.synthesis.dtype).unflatten(1, (self.channels, self.per_frame, 2, self.bins))
-            parts = parts.permute(3, 0, 1, 5, 2, 4).flatten(3, 4)  # [2, b, c, spectra, bins]
-            spectrum = torch.polar(parts[0].clamp_max(MAX_LOG_MAGNITUDE).exp(), parts[1])
+            parts = parts.permute(0, 1, 5, 2, 4, 3).flatten(2, 3)  # [b, c, spectra, bins, 2]
+            power = parts.square().sum(-1, keepdim=True)
+            scale = (power + FLOOR ** (2 * COMPRESSION)).pow((1 / COMPRESSION - 1) / 2)
+            spectrum = torch.view_as_complex((parts * scale).contiguous())
             pieces = (torch.fft.irfft(spectrum, self.window) * self.synthesis).unflatten(-1, (-1, self.hop))
             return self._overlap_add(pieces)
 

@@ -1,4 +1,4 @@
-"""Rate-distortion curves as a drawing: PSNR and MS-SSIM over bits per pixel, ours and the rivals'."""
+"""Rate-distortion curves as a drawing: two scores over the rate, ours and the rivals', with their intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from codec.core.atomic import atomic_path, atomic_write_text
 from codec.core.errors import UserError
-from codec.eval import Curve, curve_rows
+from codec.eval import AXES, Axes, Curve, curve_rows, point_rows
 from codec.report.canvas import Canvas, PixelCanvas, Point, SvgCanvas
 
 _WIDTH, _HEIGHT = 1120, 500
@@ -23,10 +23,6 @@ _LABEL_STEP = 17
 _INK, _SOFT, _LINE = "#1c1b22", "#66636f", "#e4e1dc"
 _OURS = "#8c2468"
 _RIVALS = ("#d98200", "#0072b2", "#009e73", "#6a6a6a")  # told apart with any kind of sight
-_METRICS: tuple[tuple[str, str, Callable[[Curve], Curve]], ...] = (
-    ("psnr-rgb", "PSNR, dB", lambda curve: curve),
-    ("ms-ssim-rgb", "MS-SSIM, dB: -10 log10(1 - x)", Curve.in_decibels),
-)
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>
@@ -70,7 +66,8 @@ def _write_png(path: Path, report: dict[str, Any]) -> None:
 
 
 def _write_html(path: Path, report: dict[str, Any]) -> None:
-    tables = "\n".join(_table(*curve_rows(report, metric)) for metric, _, _ in _METRICS)
+    rows = [point_rows(report), *(curve_rows(report, metric) for metric in AXES[report["media"]].headings)]
+    tables = "\n".join(_table(*found) for found in rows)
     legend = _LEGEND if report["rivals"] else ""
     page = _PAGE.format(title=escape(_title(report)), drawing=_svg(report), tables=tables, legend=legend)
     atomic_write_text(path, page)
@@ -88,24 +85,43 @@ def _svg(report: dict[str, Any]) -> str:
 
 
 def _title(report: dict[str, Any]) -> str:
-    return f"{report['name']} on {report['rates'][0]['summary']['items']} pictures"
+    return f"{report['name']} on {report['rates'][0]['summary']['items']} {AXES[report['media']].items}"
 
 
 def _draw(canvas: Canvas, report: dict[str, Any]) -> None:
+    axes, records = AXES[report["media"]], [report, *report["rivals"]]
     canvas.text((_LEFTS[0], 24), _title(report), size=19, colour=_INK)
-    rates = report["results"]["bpp"]
+    rates = [rate for record in (records if axes.sparse else records[:1]) for rate in record["results"][axes.title]]
     low, high = _widened(min(rates) * 0.85, max(rates) * 1.15)
-    for left, (metric, heading, scale) in zip(_LEFTS, _METRICS, strict=True):
-        drawn = [(record, scale(Curve.of(record, metric))) for record in (report, *report["rivals"])]
-        pieces = [(record["name"], _within(curve, low, high)) for record, curve in drawn]
-        canvas.text((left, 54), heading, size=14, colour=_INK)
+    for left, metric in zip(_LEFTS, axes.headings, strict=True):
+        pieces = [(record["name"], _within(Curve.drawn(record, metric), low, high)) for record in records]
+        canvas.text((left, 54), _heading(axes, metric), size=14, colour=_INK)
         if not any(piece.shape[1] for _, piece in pieces):
-            canvas.text((left, _TOP + 20), "no picture is large enough to have one", size=13, colour=_SOFT)
+            canvas.text((left, _TOP + 20), f"no {axes.item} is large enough to have one", size=13, colour=_SOFT)
             continue
-        qualities = np.concatenate([piece[1] for _, piece in pieces])
+        bars = [_bars(record, metric, low, high) for record in records]
+        qualities = np.concatenate([piece[1] for _, piece in pieces] + [bar[1:].ravel() for bar in bars])
         frame = _Frame(left, low, high, *_padded(qualities))
-        frame.draw_axes(canvas)
-        frame.draw_curves(canvas, pieces)
+        frame.draw_axes(canvas, axes)
+        frame.draw_curves(canvas, pieces, bars)
+
+
+def _heading(axes: Axes, metric: str) -> str:
+    name, _, unit = axes.headings[metric].partition(" ")
+    if metric in axes.similarities:
+        return f"{name}, dB: -10 log10(1 - x)"
+    return f"{name}, {unit}" if unit else name
+
+
+def _bars(record: dict[str, Any], metric: str, low: float, high: float) -> np.ndarray:
+    """Rates between two and the ends of the intervals there, `[3, points]`; where points are dense there are none."""
+    axes = AXES[record["media"]]
+    points = [
+        (rate, *ends)
+        for rate, ends in zip(record["results"][axes.title], record["intervals"][metric], strict=True)
+        if axes.sparse and None not in ends and low < rate < high
+    ]
+    return np.array(points, dtype=np.float64).reshape(-1, 3).T
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
@@ -116,7 +132,7 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 def _padded(values: np.ndarray) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
-    margin = max(0.05 * (high - low), 0.1)
+    margin = 0.05 * (high - low) or 0.1
     return low - margin, high + margin
 
 
@@ -144,25 +160,27 @@ class _Frame:
         across = math.log(rate / self.low_rate) / math.log(self.high_rate / self.low_rate)
         return self.left + across * _PANEL[0], _TOP + (self.high - quality) / (self.high - self.low) * _PANEL[1]
 
-    def draw_axes(self, canvas: Canvas) -> None:
+    def draw_axes(self, canvas: Canvas, axes: Axes) -> None:
         for quality in _ticks(self.low, self.high):
             (x0, y), (x1, _) = self.at(self.low_rate, quality), self.at(self.high_rate, quality)
             canvas.line([(x0, y), (x1, y)], colour=_LINE, width=1)
             canvas.text((x0 - 8, y), f"{quality:g}", size=12, colour=_SOFT, anchor="end")
-        for rate in _rate_ticks(self.low_rate, self.high_rate):
-            (x, y0), (_, y1) = self.at(rate, self.high), self.at(rate, self.low)
+        for rate in _rate_ticks(self.low_rate / axes.per_unit, self.high_rate / axes.per_unit):
+            (x, y0), (_, y1) = (self.at(rate * axes.per_unit, quality) for quality in (self.high, self.low))
             canvas.line([(x, y0), (x, y1)], colour=_LINE, width=1)
             canvas.text((x, y1 + 14), f"{rate:g}", size=12, colour=_SOFT, anchor="middle")
         middle = self.left + _PANEL[0] / 2
-        canvas.text((middle, _TOP + _PANEL[1] + 36), "bits per pixel", size=13, colour=_SOFT, anchor="middle")
+        canvas.text((middle, _TOP + _PANEL[1] + 36), axes.unit, size=13, colour=_SOFT, anchor="middle")
 
-    def draw_curves(self, canvas: Canvas, pieces: Sequence[tuple[str, np.ndarray]]) -> None:
-        """Ours comes first and is drawn last, on top; names stand beside their ends."""
+    def draw_curves(self, canvas: Canvas, pieces: Sequence[tuple[str, np.ndarray]], bars: Sequence[np.ndarray]) -> None:
+        """Ours comes first and is drawn last, on top; names stand beside their ends, bars span the intervals."""
         styles = [(_OURS, 2.8, 4.0), *((colour, 1.6, 2.2) for colour in _RIVALS)]
         labels = []
-        for (name, piece), (colour, width, radius) in reversed(list(zip(pieces, styles, strict=False))):
+        for (name, piece), ends, (colour, width, radius) in reversed(list(zip(pieces, bars, styles, strict=False))):
             if not piece.shape[1]:
                 continue
+            for rate, lowest, highest in ends.T:
+                canvas.line([self.at(rate, lowest), self.at(rate, highest)], colour=colour, width=1.2)
             points = [self.at(rate, quality) for rate, quality in zip(piece[0], piece[1], strict=True)]
             canvas.line(points, colour=colour, width=width)
             for point, measured in zip(points, piece[2], strict=True):

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from codec.checkpoint import load_model
 from codec.core.errors import UserError
-from codec.data.audio import audio_info, read_audio, write_audio
+from codec.data.audio import audio_info, read_audio
 from codec.data.image import read_image
 from codec.data.manifest import kind_of
+from codec.eval.excerpt import excerpt
 from codec.eval.items import Item, code_item, rival_items, warm_up
 from codec.eval.machine import machine_facts
 from codec.eval.rivals import RivalFailure
@@ -129,20 +130,14 @@ def _exhibit(sample: Sample, model: CodecModel, folder: Path, num_active: int | 
 def _excerpt(sample: Sample, folder: Path, notes: list[str]) -> tuple[Path, torch.Tensor, int]:
     """The stretch to play, and its file: the sample's own where all of it is taken."""
     info = audio_info(sample.path)
-    start = round(sample.start_s * info.sample_rate)
     wanted = (sample.stop_s or sample.start_s + MOST_SECONDS) - sample.start_s
-    length = round(min(wanted, MOST_SECONDS) * info.sample_rate)
-    signal, rate = read_audio(sample.path, start=start, num_samples=length)
-    if signal.shape[1] == info.num_samples:
-        return sample.path, signal, rate
-    if sample.stop_s is None:
+    path = excerpt(sample.path, folder, start_s=sample.start_s, seconds=min(wanted, MOST_SECONDS))
+    if path != sample.path and sample.stop_s is None:
         notes.append(
             f"These are the first {MOST_SECONDS:.0f} of {info.duration_s:.0f} seconds; "
             "`codec encode` takes recordings of any length."
         )
-    path = folder / "excerpt" / f"{sample.path.stem}.wav"
-    write_audio(path, signal, rate, subtype="FLOAT")
-    return path, signal, rate
+    return path, *read_audio(path)
 
 
 def _keep(items: Sequence[Item], folder: Path, stem: str) -> None:

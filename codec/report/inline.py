@@ -6,6 +6,7 @@ import base64
 import io
 from pathlib import Path
 
+import soundfile
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,6 +15,7 @@ from codec.data.audio import write_audio
 from codec.data.image import write_image
 
 _MIME = {".jpg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif"}
+_MP3_LEVEL = 0.63  # of 160 (0) to 8 kbit/s (1), what libsndfile has at 16 kHz
 _VIEW = (768, 1024)  # height and width up to which pictures are shown whole
 
 
@@ -23,6 +25,24 @@ def sound_uri(signal: Tensor, sample_rate: int) -> str:
     playable = signal if len(signal) <= 2 else signal.mean(0, keepdim=True)
     write_audio(buffer, playable, sample_rate, suffix=".flac")
     return _uri(buffer.getvalue(), "audio/flac")
+
+
+def small_sound_uri(signal: Tensor, sample_rate: int) -> str:
+    """`[1, time]` as MP3 at about 64 kbit/s, which at 16 kHz is hardly told from the sound itself."""
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer, signal[0].numpy(), sample_rate, format="MP3", bitrate_mode="CONSTANT", compression_level=_MP3_LEVEL
+    )
+    return _uri(buffer.getvalue(), "audio/mpeg")
+
+
+def small_image_uri(image: Image.Image, size: tuple[int, int]) -> str:
+    """A Pillow image as WebP of at most `size`, width and height."""
+    buffer = io.BytesIO()
+    width, height = min(size[0], image.width), min(size[1], image.height)
+    small = image.convert("RGB").resize((width, height), Image.Resampling.BOX)
+    small.save(buffer, "WEBP", quality=70, method=6)
+    return _uri(buffer.getvalue(), "image/webp")
 
 
 def picture_uri(signal: Tensor) -> str:

@@ -22,7 +22,7 @@ for (const section of document.querySelectorAll("section")) {
   }
 }
 // Pictures: a click opens the large view, where buttons or arrow keys switch between versions in the same place.
-const viewer = document.getElementById("viewer"), large = viewer.querySelector("img"), row = viewer.querySelector(".switch");
+const viewer = document.getElementById("viewer"), large = viewer?.querySelector("img"), row = viewer?.querySelector(".switch");
 function show(index) {
   const all = [...row.children], chosen = all[(index + all.length) % all.length];
   for (const one of all) one.setAttribute("aria-pressed", String(one === chosen));
@@ -41,8 +41,8 @@ for (const button of document.querySelectorAll(".picture button")) {
     show(versions.indexOf(button)); viewer.showModal();
   });
 }
-viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-viewer.addEventListener("keydown", (event) => {
+viewer?.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+viewer?.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (step) show([...row.children].findIndex((one) => one.getAttribute("aria-pressed") === "true") + step);
 });

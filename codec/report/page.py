@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from codec.core.atomic import atomic_write_text
 from codec.eval.items import Item
-from codec.report.colour import colour_map
+from codec.report.document import document, machine_line, paragraphs
 from codec.report.figures import (
     TIMES,
     Exhibit,
@@ -30,7 +28,9 @@ from codec.report.glossary import explained
 from codec.report.inline import coded_picture_uri, image_uri, picture_uri, sound_uri, view
 from codec.report.pictures import code_maps, spectrogram_image
 
-_POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_VIEWER = """<dialog id="viewer" aria-label="Pictures in the same place"><div class="stage"><img alt=""></div>
+<div class="switch" role="group"></div></dialog>
+"""
 
 
 def write_page(path: Path, exhibits: Sequence[Exhibit], *, machine: dict[str, Any], models: Sequence[str]) -> None:
@@ -48,19 +48,7 @@ def write_page(path: Path, exhibits: Sequence[Exhibit], *, machine: dict[str, An
 def page(exhibits: Sequence[Exhibit], *, machine: dict[str, Any], models: Sequence[str]) -> str:
     """The report as HTML."""
     sections = "\n".join(_section(number, exhibit) for number, exhibit in enumerate(exhibits, start=1))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>vq-codec: {escape(", ".join(exhibit.title for exhibit in exhibits))}</title>
-<style>{_asset("page.css")}:root {{ --ramp: {_ramp()} }}</style>
-</head>
-<body>
-<main>
-<header class="top">
+    main = f"""<header class="top">
 <p class="eyebrow">vq-codec report</p>
 <h1>From signal to codes, and back</h1>
 <p class="lede">{_lede(exhibits)}</p>
@@ -68,14 +56,8 @@ def page(exhibits: Sequence[Exhibit], *, machine: dict[str, Any], models: Sequen
 </header>
 {sections}
 {_glossary(exhibits)}
-<footer>{_paragraphs([*models, _machine_line(machine)])}</footer>
-</main>
-<dialog id="viewer" aria-label="Pictures in the same place"><div class="stage"><img alt=""></div>
-<div class="switch" role="group"></div></dialog>
-<script>{_asset("page.js")}</script>
-</body>
-</html>
-"""
+<footer>{paragraphs([*models, machine_line(machine)])}</footer>"""
+    return document(f"vq-codec: {', '.join(exhibit.title for exhibit in exhibits)}", main, after=_VIEWER)
 
 
 def _lede(exhibits: Sequence[Exhibit]) -> str:
@@ -99,7 +81,7 @@ def _contents(exhibits: Sequence[Exhibit]) -> str:
 def _section(number: int, exhibit: Exhibit) -> str:
     credit = f'<p class="credit">{escape(exhibit.credit)}</p>' if exhibit.credit else ""
     shown = _sound(exhibit) if exhibit.is_audio else _pictures(exhibit)
-    notes = _paragraphs([*exhibit.notes, *missing_notes(exhibit)])
+    notes = paragraphs([*exhibit.notes, *missing_notes(exhibit)])
     return f"""<section id="item-{number}">
 <header>
 <p class="eyebrow">{"Sound" if exhibit.is_audio else "Picture"} · {escape(exhibit.described)}</p>
@@ -205,22 +187,3 @@ def _glossary(exhibits: Iterable[Exhibit]) -> str:
     kinds = {exhibit.is_audio for exhibit in exhibits}
     entries = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in explained(kinds))
     return f'<section class="glossary"><h2>How to read the figures</h2><dl>{entries}</dl></section>'
-
-
-def _machine_line(machine: dict[str, Any]) -> str:
-    where = machine["gpu"] or f"{machine['processor']}, {machine['threads']} threads"
-    return f"Measured on {where}; PyTorch {machine['torch']}; {datetime.now():%d %B %Y, %H:%M}."
-
-
-def _paragraphs(lines: Iterable[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>" for line in lines)
-
-
-def _ramp() -> str:
-    """The colour map as a CSS gradient."""
-    stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in colour_map()[::15].tolist())
-    return f"linear-gradient(90deg, {stops})"
-
-
-def _asset(name: str) -> str:
-    return files("codec.report").joinpath(name).read_text(encoding="utf-8")

@@ -257,7 +257,14 @@ def test_nothing_to_train_on_says_so(corpora: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"scale": (0.0, 1.0)}, {"scale": (1.0, 0.5)}, {"gain_db": (3, -3)}, {"crop": 0}, {"weighting": "sum"}],
+    [
+        {"scale": (0.0, 1.0)},
+        {"scale": (1.0, 0.5)},
+        {"gain_db": (3, -3)},
+        {"tilt_db": (3, -3)},
+        {"crop": 0},
+        {"weighting": "sum"},
+    ],
 )
 def test_impossible_configs_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -88,9 +88,9 @@ def test_a_record_lists_every_rate_in_the_words_that_other_tools_read():
         "mean_bits_per_pixel": 0.3,
         "encode_s": 4.0,
         "decode_s": 1.0,
-        "scores": {"psnr": {"mean": 28.0}, "ms_ssim": None, "ssim": {"mean": 0.8}},
+        "scores": {name: {"mean": mean, "low": 0.5, "high": 1.0} for name, mean in (("psnr", 28.0), ("ssim", 0.8))},
     }
-    record = curve_record("ours", "in a test", [summary, summary | {"mean_bits_per_pixel": 0.6}])
+    record = curve_record("ours", "in a test", [summary, summary | {"mean_bits_per_pixel": 0.6}], media="image")
     assert record["name"] == "ours" and record["description"] == "in a test"
     assert record["results"] == {
         "bpp": [0.3, 0.6],

@@ -128,7 +128,7 @@ def test_a_broken_item_is_listed_and_the_others_are_measured(tmp_path):
 
 def test_a_rival_that_fails_is_listed_and_the_evaluation_goes_on(tmp_path, monkeypatch):
     failure = RivalFailure("Opus", "opusenc failed: exit code 1")
-    monkeypatch.setattr(reconstruction, "rival_items", lambda item, folder: [failure])
+    monkeypatch.setattr(reconstruction, "rival_items", lambda item, folder, **options: [failure])
     model = tiny_model("audio")
     report = evaluate(model, select(write_recordings(tmp_path), model, limit=1), rivals=True)
     assert report["failed"] == [{"path": report["items"][0]["path"], "codec": "Opus", "reason": failure.reason}]

@@ -10,6 +10,7 @@ from codec.data.manifest import Entry, write_manifest
 from codec.eval import (
     Curve,
     RivalFailure,
+    RivalResult,
     curve_rows,
     curve_tables,
     evaluate,
@@ -17,6 +18,7 @@ from codec.eval import (
     picture_codecs,
     rate_distortion,
     select,
+    speech_codecs,
     sweep,
 )
 from codec.eval.sweep import compare, rival_curves
@@ -105,7 +107,7 @@ def made(name, points):
     rates, qualities = zip(*points, strict=True)
     similarities = [1 - 10 ** (-quality / 20) for quality in qualities]
     scores = {"psnr-rgb": list(qualities), "ms-ssim-rgb": similarities, "ssim-rgb": similarities}
-    return {"name": name, "description": "", "results": {"bpp": list(rates), **scores}}
+    return {"name": name, "description": "", "media": "image", "results": {"bpp": list(rates), **scores}}
 
 
 def row(path, rate, quality, codec="ours"):
@@ -138,8 +140,9 @@ def test_tables_show_each_rate_and_what_equal_quality_costs(swept):
     assert headings[:4] == ["codebooks", "bit/px", "PSNR dB", "vs JPEG"]
     assert [line[0] for line in rows] == ["1", "2", "BD-rate %"] and rows[-1][3] == "-"  # two points are no cubic
     assert rows[0][3] == f"{report['comparison']['JPEG']['psnr-rgb']['difference'][0]:+.2f}"
-    psnr, similarity = curve_tables(report)
-    assert "tiny-image on 2 pictures" in str(psnr.title) and "codebook usage" in str(similarity.caption)
+    points, psnr, similarity = curve_tables(report)
+    assert len(points.rows) == 2 + 2 * len(LADDER) and len(psnr.rows) == 3
+    assert "tiny-image on 2 pictures" in str(points.title) and "codebook usage" in str(similarity.caption)
 
 
 def test_a_pyramid_of_one_codebook_a_level_is_one_point(tmp_path):
@@ -151,10 +154,10 @@ def test_a_pyramid_of_one_codebook_a_level_is_one_point(tmp_path):
 
 
 def test_a_rival_that_fails_is_listed_and_has_no_point(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "picture_sweep", lambda signal, folder: iter([RivalFailure("JPEG XL", "no")]))
+    monkeypatch.setattr(sweep, "rival_sweep", lambda *signal: iter([RivalFailure("JPEG XL", "no")]))
     report = rate_distortion(tiny_model("image"), write_pictures(tmp_path), rates=[2], rivals=True)
     assert [failure["codec"] for failure in report["failed"]] == ["JPEG XL"] * 2
-    assert report["rivals"] == [] and "JPEG XL failed on 2 items" in str(curve_tables(report)[1].caption)
+    assert report["rivals"] == [] and "JPEG XL failed on 2 items" in str(curve_tables(report)[-1].caption)
 
 
 def test_a_broken_picture_is_listed_once_for_each_rate_and_left_out(tmp_path, monkeypatch):
@@ -167,10 +170,58 @@ def test_a_broken_picture_is_listed_once_for_each_rate_and_left_out(tmp_path, mo
 
 
 def test_what_has_no_curve_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(UserError, match="codes sound"):
-        rate_distortion(tiny_model("audio"), write_recordings(tmp_path))
+    with pytest.raises(UserError, match="tiny-image codes pictures, which have no first 2 s"):
+        rate_distortion(tiny_model("image"), tmp_path / "absent.jsonl", seconds=2.0)
+    with pytest.raises(UserError, match="wanted more than 0"):
+        rate_distortion(tiny_model("audio"), tmp_path / "absent.jsonl", seconds=0.0)
     with pytest.raises(UserError, match="3 codebooks were asked for; tiny-image has 1 to 2"):
         rate_distortion(tiny_model("image"), tmp_path / "absent.jsonl", rates=[1, 3])
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory):
+    """A report on sound with rivals, half a second of each recording."""
+    manifest = write_recordings(tmp_path_factory.mktemp("speech"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speech_codecs, "speech_codecs", lambda sample_rate: [rounding()])
+        return rate_distortion(tiny_model("audio"), manifest, rivals=True, seconds=0.6)
+
+
+def rounding():
+    """A codec that keeps 4 or 8 bits of every sample."""
+
+    def run(signal, sample_rate, folder, channel_bps):
+        bits = channel_bps // sample_rate
+        (path := folder / "rounded").write_bytes(bytes(signal.numel() * bits // 8))
+        kept = (signal * 2**bits).round() / 2**bits
+        return RivalResult("Rounding", f"{bits} bits", path, path.stat().st_size, kept, 0.1, 0.2)
+
+    return speech_codecs.SpeechCodec("Rounding", (64000, 128000), (64000, 128000), run)
+
+
+def test_sound_has_a_curve_over_bits_per_second_with_intervals(heard):
+    assert json.loads(json.dumps(heard, allow_nan=False)) == heard
+    for number, found, rate in zip((1, 2), heard["rates"], heard["results"]["bitrate_bps"], strict=True):
+        assert found["summary"]["bitrate_bps"] == rate and found["num_active"] == number
+        assert [row["duration_s"] for row in found["items"]] == [0.5, 0.6, 0.6]  # the first is shorter than asked
+    assert heard["results"]["bitrate_bps"][0] < heard["results"]["bitrate_bps"][1]
+    for name in ("stft_distance", "mel_distance", "si_sdr"):
+        for mean, (low, high) in zip(heard["results"][name], heard["intervals"][name], strict=True):
+            assert low <= mean <= high and low < high
+
+
+def test_a_rival_of_sound_has_a_point_for_each_of_its_settings(heard):
+    (rival,) = heard["rivals"]
+    assert rival["settings"] == ["4 bits", "8 bits"] and rival["results"]["bitrate_bps"] == pytest.approx(
+        [64000, 128000]
+    )
+    assert rival["results"]["si_sdr"][0] < rival["results"]["si_sdr"][1]
+    durations = {row["path"]: row["duration_s"] for row in heard["rival_items"]}
+    assert sorted(durations.values()) == [0.5, 0.6, 0.6]
+    assert heard["comparison"]["Rounding"]["si_sdr"]["by_recording"] == [None, None]  # nothing at our rates
+    points, pesq, stoi = curve_tables(heard)
+    assert len(points.rows) == 4 and "tiny-audio on 3 recordings" in str(points.title)
+    assert [str(table.columns[1].header) for table in (pesq, stoi)] == ["kbit/s"] * 2
 
 
 def test_rates_are_read_from_what_a_person_types():
@@ -194,7 +245,7 @@ def test_the_bundled_model_keeps_a_photograph_it_never_saw():
 @pytest.mark.slow
 def test_rivals_on_kodak_are_where_they_were_measured_before():
     entries = select(SHARED / "images" / "manifest.jsonl", tiny_model("image"), split="test")
-    records, _, _ = rival_curves(entries, lambda done, total: None)
+    records, _, _ = rival_curves(entries, tiny_model("image"), lambda done, total: None)
     curves = {record["name"]: Curve.of(record, "psnr-rgb") for record in records}
     for name, points in KODAK.items():
         for rate, quality in points.items():

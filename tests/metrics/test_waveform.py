@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.metrics import align, mel_distance, score_audio, si_sdr
+from codec.metrics import align, mel_distance, score_audio, si_sdr, stft_distance
 from tests.metrics.signals import RATE, voice
 
 
@@ -38,6 +38,31 @@ def test_identical_signals_are_perfect():
 def test_mel_distance_of_a_gain_is_that_gain_in_db():
     signal = np.random.default_rng(0).standard_normal(RATE)  # every band far above the floor
     assert mel_distance(signal, signal / 10, sample_rate=RATE).value == pytest.approx(20, abs=1e-3)
+
+
+def test_stft_distance_of_a_gain_is_that_gain_in_db_and_silence_is_at_the_floor():
+    signal = np.random.default_rng(0).standard_normal(RATE)
+    assert stft_distance(signal, signal / 10, sample_rate=RATE).value == pytest.approx(20, abs=0.05)
+    assert stft_distance(signal, signal, sample_rate=RATE).value == 0
+    silence = np.zeros(RATE)
+    assert stft_distance(silence, 1e-6 * signal, sample_rate=RATE).value == 0
+
+
+def test_stft_distance_is_that_of_a_slow_transform():
+    rng = np.random.default_rng(1)
+    first, second = rng.standard_normal((2, 1500))
+    differences = []
+    for size in (256, 512, 1024):
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
+        transform = np.exp(-2j * np.pi * np.outer(np.arange(size // 2 + 1), np.arange(size)) / size) * window
+        level = [
+            20 * np.log10(np.abs(transform @ row[start : start + size]) / window.sum())
+            for start in range(0, 1500 - size + 1, size // 4)
+            for row in (first, second)
+        ]
+        differences.append(np.mean(np.abs(np.array(level[::2]) - np.array(level[1::2]))))
+    found = stft_distance(first, second, sample_rate=RATE).value
+    assert found == pytest.approx(np.mean(differences), rel=1e-3)  # float32
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 16000, 44100, 48000])

@@ -20,7 +20,19 @@ def report(num_rates: int = 5, rivals: int = 4, similarity: bool = True) -> dict
         psnr = 30 + shift + 4 * np.log(rates)
         similarities = (1 - 0.05 / rates**0.5 / (3 + shift)).tolist() if similarity else [None] * number
         results = {"bpp": rates.tolist(), "psnr-rgb": psnr.tolist(), "ms-ssim-rgb": similarities}
-        return {"name": name, "description": "", "results": results}
+        intervals = {"psnr-rgb": [[None, None]] * number, "ms-ssim-rgb": [[None, None]] * number}
+        fixed = {
+            "media": "image",
+            "settings": ["low"] * number,
+            "intervals": intervals | {"ssim-rgb": [[None, None]] * number},
+        }
+        results |= {
+            "ssim-rgb": [None] * number,
+            "bpp-corpus": rates.tolist(),
+            "encoding_time": [0.1] * number,
+            "decoding_time": [0.1] * number,
+        }
+        return {"name": name, "description": "", "results": results, **fixed}
 
     ours = record("ours & mine", 1.0, num_rates)
     ours["results"]["num_active"] = list(range(1, num_rates + 1))
@@ -39,9 +51,40 @@ def test_an_svg_holds_a_line_per_codec_and_panel_and_every_name(tmp_path):
     words = [text.text for text in root.findall(".//{*}text")]
     for name in ("ours & mine", *(f"rival <{index}>" for index in range(4))):
         assert words.count(name) == 2
-    assert "ours & mine on 24 pictures" in words and "bits per pixel" in words
+    assert "ours & mine on 24 pictures" in words and "bit/px" in words
     for text in root.findall(".//{*}text"):
         assert 0 < float(text.attrib["x"]) < width
+
+
+def heard() -> dict:
+    """What `rate_distortion` gives of sound: five rates of ours, a rival at two that lie above them."""
+
+    def record(name, rates, pesq):
+        names = ("pesq", "stoi", "visqol", "si_sdr", "mel_distance", "stft_distance", "wer")
+        scores = {key: [None] * len(rates) for key in names} | {"pesq": pesq, "stoi": [value / 5 for value in pesq]}
+        speeds = {f"{way}_times_real_time": [10.0] * len(rates) for way in ("encode", "decode")}
+        ends = {key: [[v and v - 0.1, v and v + 0.1] for v in scores[key]] for key in names}
+        fixed = {"media": "audio", "intervals": ends, "settings": [f"{rate} bit/s" for rate in rates]}
+        return {"name": name, "description": "", "results": {"bitrate_bps": rates, **scores, **speeds}, **fixed}
+
+    ours = record("ours", [500, 1000, 2000, 4000, 6000], [1.2, 1.6, 2.1, 2.6, 2.9])
+    ours["results"]["num_active"] = [1, 2, 4, 8, 12]
+    found = {"difference": [None] * 5, "by_recording": [None] * 5, "bd_rate_percent": None}
+    rival = record("rival", [8000, 12000], [2.7, 3.7])
+    comparison = {"rival": {"pesq": found, "stoi": found}}
+    return {**ours, "rivals": [rival], "comparison": comparison, "rates": [{"summary": {"items": 25}}]}
+
+
+def test_sound_is_drawn_over_kbits_with_all_points_of_rivals_and_a_bar_for_every_interval(tmp_path):
+    plot_writer(tmp_path / "curve.svg")(heard())
+    root = ElementTree.parse(tmp_path / "curve.svg").getroot()
+    words = [text.text for text in root.findall(".//{*}text")]
+    assert {"ours on 25 recordings", "PESQ", "STOI", "kbit/s", "rival", "10"} <= set(words)
+    bars = [line for line in root.findall(".//{*}polyline") if line.attrib["stroke-width"] == "1.2"]
+    assert len(bars) == 2 * (5 + 2) and len(root.findall(".//{*}circle")) == 2 * (5 + 2)
+    for bar in bars:
+        (x0, y0), (x1, y1) = (map(float, point.split(",")) for point in bar.attrib["points"].split())
+        assert x0 == x1 and y0 > y1 > 0
 
 
 def test_higher_quality_stands_higher_and_more_bits_further_right(tmp_path):
@@ -73,7 +116,7 @@ def test_a_png_has_the_colours_of_the_curves(tmp_path):
 def test_a_page_carries_the_drawing_and_the_figures(tmp_path):
     plot_writer(tmp_path / "curve.html")(report())
     page = (tmp_path / "curve.html").read_text()
-    assert "<svg" in page and page.count("<table>") == 2
+    assert "<svg" in page and page.count("<table>") == 3
     assert "<th>vs rival &lt;3&gt;</th>" in page and "<td>-12.5</td>" in page and "http" not in page.split("<svg")[0]
 
 
