@@ -1,18 +1,25 @@
-"""`codec encode`, `codec decode`, `codec info`: files to codes and back."""
+"""`codec encode`, `codec decode`, `codec info`: files, and folders of them, to codes and back."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codec.cli.options import AsJson, Device, NumActive
+from codec.cli.options import AsJson, Bitrate, Device, Jobs, NumActive
 from codec.cli.show import info_lines, progress_bar, report_lines, say
+from codec.core.errors import UserError
 
-_Signal = Annotated[str, typer.Argument(metavar="IN", help="A recording or a picture; - is standard input.")]
-_Coded = Annotated[str, typer.Argument(metavar="IN", help="A .vqc file; - is standard input.")]
-_Target = Annotated[str, typer.Argument(metavar="OUT", help="Where to; - is standard output.")]
+if TYPE_CHECKING:
+    from codec.files.report import CorpusReport
+
+_Signal = Annotated[
+    str, typer.Argument(metavar="IN", help="A recording, a picture, or a folder of them; - is standard input.")
+]
+_Coded = Annotated[str, typer.Argument(metavar="IN", help="A .vqc file, or a folder of them; - is standard input.")]
+_Target = Annotated[str, typer.Argument(metavar="OUT", help="Where to; - is standard output. A folder's is a folder.")]
 
 
 def encode(
@@ -20,6 +27,7 @@ def encode(
     target: _Target,
     model: Annotated[str, typer.Option("--model", "-m", help="A bundled name (see `codec models`) or a folder.")],
     num_active: NumActive = None,
+    bitrate: Bitrate = None,
     prior: Annotated[
         str,
         typer.Option(
@@ -30,15 +38,42 @@ def encode(
         ),
     ] = "auto",
     mono: Annotated[bool, typer.Option("--mono", help="Mix the channels down to one.")] = False,
+    jobs: Jobs = None,
     device: Device = "auto",
 ) -> None:
-    """Encode a recording or a picture into a small .vqc file."""
+    """Encode a recording or a picture into a small .vqc file; or a folder of them into a folder of such files.
+
+    Of a folder, all recordings at any depth are encoded, or all pictures if the model is of pictures. A file that
+    cannot be is listed in OUT/failures.jsonl, and the exit code is 1. Run again, the command does what is not done.
+    """
     from codec.checkpoint import load_model
+    from codec.files.rate import parse_bitrate
+
+    bitrate_bps = None if bitrate is None else parse_bitrate(bitrate)
+    if Path(source).is_dir():
+        from codec.files.corpus import Encoding, encode_folder
+
+        options = Encoding(
+            model=model, num_active=num_active, bitrate_bps=bitrate_bps, prior=prior, mono=mono, device=device
+        )
+        with progress_bar("encoding") as progress:
+            found = encode_folder(Path(source), Path(target), options, jobs=jobs, progress=progress)
+        return tell_folder(source, target, found)
     from codec.files import encode_file
 
+    _refuse_jobs(source, jobs)
     loaded = load_model(model, device=device)
     with progress_bar("encoding") as progress:
-        report = encode_file(source, target, loaded, num_active=num_active, prior=prior, mono=mono, progress=progress)
+        report = encode_file(
+            source,
+            target,
+            loaded,
+            num_active=num_active,
+            bitrate_bps=bitrate_bps,
+            prior=prior,
+            mono=mono,
+            progress=progress,
+        )
     for line in report_lines(report):
         say(line)
 
@@ -63,11 +98,23 @@ def decode(
     suffix: Annotated[
         str | None, typer.Option("--format", metavar="FORMAT", help="Such as flac, when OUT does not tell.")
     ] = None,
+    jobs: Jobs = None,
     device: Device = "auto",
 ) -> None:
-    """Decode a .vqc file into a recording or a picture; OUT's suffix is the format."""
+    """Decode a .vqc file into a recording or a picture; OUT's suffix is the format. A folder: see `codec encode`."""
+    ending = f".{suffix.lstrip('.')}" if suffix else None
+    if Path(source).is_dir():
+        from codec.files.corpus import Decoding, decode_folder
+
+        options = Decoding(
+            model=model, prior=prior, skip_damaged=skip_damaged, model_rate=model_rate, suffix=ending, device=device
+        )
+        with progress_bar("decoding") as progress:
+            found = decode_folder(Path(source), Path(target), options, jobs=jobs, progress=progress)
+        return tell_folder(source, target, found)
     from codec.files import decode_file
 
+    _refuse_jobs(source, jobs)
     with progress_bar("decoding") as progress:
         report = decode_file(
             source,
@@ -76,12 +123,31 @@ def decode(
             prior=prior,
             skip_damaged=skip_damaged,
             model_rate=model_rate,
-            suffix=f".{suffix.lstrip('.')}" if suffix else None,
+            suffix=ending,
             device=device,
             progress=progress,
         )
     for line in report_lines(report):
         say(line)
+
+
+def tell_folder(source: str, target: str, report: CorpusReport) -> None:
+    """Say what a folder came to; exit code 1 if some files failed."""
+    kept = f", {report.num_kept} were done before" if report.num_kept else ""
+    rate = f", {8 * report.bytes / report.duration_s / 1000:.2f} kbit/s" if report.duration_s else ""
+    speed = f", {report.duration_s / report.elapsed_s:.3g} x real time" if report.duration_s else ""
+    size = f"{report.bytes} bytes{rate}, {report.elapsed_s:.2f} s{speed}"
+    say(f"{source} -> {target}: {report.num_done} of {report.num_files} files{kept}: {size}")
+    for line in report.damage:
+        say(f"damaged: {line}")
+    if report.failures:
+        say(f"{len(report.failures)} of {report.num_files} files failed: {report.failures_path} says why")
+        raise typer.Exit(1)
+
+
+def _refuse_jobs(source: str, jobs: int | None) -> None:
+    if jobs is not None:
+        raise UserError(f"--jobs is for folders, and {source} is none: leave it out")
 
 
 def info(

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import codec
-from codec.cli import corpora, demo, evaluation, files, models, recipes
+from codec.cli import corpora, demo, evaluation, files, models, recipes, splice, tokens
 from codec.core.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +27,10 @@ app = typer.Typer(
 for verb in (files.encode, files.decode, files.info, models.models, recipes.train, corpora.prep, demo.demo):
     app.command()(verb)
 app.command("eval")(evaluation.evaluate)
+app.command("slice")(splice.cut)
+app.command()(splice.concat)
+for verb in (tokens.tokenize, tokens.detokenize):
+    app.command()(verb)
 app.add_typer(recipes.app, name="recipes")
 
 _MISTAKE, _INTERRUPTED = 2, 130

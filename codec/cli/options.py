@@ -12,3 +12,14 @@ NumActive = Annotated[
     typer.Option(min=1, help="Use the first N codebooks only: fewer bits. Default: all.", metavar="N"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Bitrate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="3k|3000",
+        help="Instead of --num-active, bits per second of a recording: the nearest nominal rate the model has.",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Processes for a folder. Default: the cores there are, or 1 on a GPU."),
+]

@@ -7,7 +7,7 @@ context a chunk needs so that its result is that of the whole signal.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -62,7 +62,13 @@ def transposed_span(span: Span, *, kernel: int, stride: int, trim_left: int) -> 
     return Span(-(-(first - kernel + 1) // stride), last // stride + 1)
 
 
-def tile(size: tuple[int, ...], step: int) -> Iterator[tuple[Span, ...]]:
-    """Cells of `step` per axis that tile `size` in raster order; the last of an axis may be shorter."""
-    per_axis = [[Span(start, min(start + step, extent)) for start in range(0, extent, step)] for extent in size]
-    yield from itertools.product(*per_axis)
+def tile(size: tuple[int, ...], step: int, first: int = 0) -> Iterator[tuple[Span, ...]]:
+    """Cells of `step` per axis that tile `size` in raster order, from cell `first` on; the last of an axis may be
+    shorter."""
+    counts = [-(-extent // step) for extent in size]
+    for index in range(first, math.prod(counts)):
+        cell = []
+        for extent, count in zip(reversed(size), reversed(counts), strict=True):
+            index, place = divmod(index, count)
+            cell.append(Span(place * step, min((place + 1) * step, extent)))
+        yield tuple(reversed(cell))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import BinaryIO, cast
 
@@ -12,14 +13,15 @@ from codec.checkpoint import load_model
 from codec.core.errors import UserError
 from codec.files.alpha import pack_alpha
 from codec.files.container import MAX_NAME_BYTES, Stored, seal, write_header
-from codec.files.header import AudioHeader, Header, LevelHeader, PriorHeader
+from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, PriorHeader
 from codec.files.payload import ChunkCoder, Method
 from codec.files.prior import PriorChoice, prior_to_write_with
+from codec.files.rate import active_levels, nearest_levels, nominal_bps
 from codec.files.report import FileReport, Progress, media_fields
 from codec.files.sources import Source, open_source
 from codec.files.streams import Place, Spool, open_input, open_output, refuse_overwriting, shown
 from codec.models.base import CodecModel
-from codec.priors.coding import CodingPrior
+from codec.priors.coding import Codes, CodingPrior
 
 
 def encode_file(
@@ -28,6 +30,7 @@ def encode_file(
     model: CodecModel | str | os.PathLike[str],
     *,
     num_active: int | None = None,
+    bitrate_bps: float | None = None,
     prior: PriorChoice = "auto",
     mono: bool = False,
     progress: Progress | None = None,
@@ -42,6 +45,8 @@ def encode_file(
         target: a path, `-` for standard output, or an open binary file.
         model: a model, or what `codec.load` takes.
         num_active: use only the first codebooks of each level: fewer bits. All if None.
+        bitrate_bps: instead of `num_active`, the bits per second that a recording, with all its channels, should take:
+            the nearest nominal rate that the model has.
         prior: what predicts the codes, for a smaller file: `auto` for the prior bundled with the model where there is
             one, `none`, a bundled name, a folder or file, or the prior itself. To decode, the same one is needed.
         mono: mix a recording's channels down to one, or turn a picture grey.
@@ -53,100 +58,123 @@ def encode_file(
     started = time.perf_counter()
     refuse_overwriting(source, target)
     model = load_model(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
-    levels = active_levels(model, num_active)
+    check_rate(model, num_active, bitrate_bps)
     coding_prior = prior_to_write_with(prior, model)
     with (
         open_input(source) as file,
         open_source(file, shown(source), model.media, mono=mono) as signal,
-        Spool() as spool,
         open_output(target) as out,  # before the work: a place that cannot be written is told at once
     ):
-        header, chunks = _write_chunks(model, coding_prior, signal, levels, cast(BinaryIO, spool), progress)
-        head = write_header(header, chunks)
-        num_bytes = len(head) + spool.tell()
-        spool.seek(0)
-        out.write(head)
-        shutil.copyfileobj(cast(BinaryIO, spool), out)
-        notes = signal.notes
+        levels, notes = active_levels(model, num_active), signal.notes
+        if bitrate_bps is not None and isinstance(signal.media, AudioHeader):
+            levels = nearest_levels(model, bitrate_bps, signal.rows)
+            notes += (_chosen(bitrate_bps, levels, nominal_bps(levels, signal.media.model_rate, signal.rows)),)
+        header = new_header(model, levels, signal.media, signal.rows, coding_prior)
+        coder = ChunkCoder.of(model, header.num_active, coding_prior)
+        sealed_alpha = None if signal.alpha is None else pack_alpha(signal.alpha)
+        chunks = coded_chunks(model, header, signal)
+        header, num_bytes = write_file(out, header, chunks, coder, alpha=sealed_alpha, progress=progress)
     elapsed = time.perf_counter() - started
-    fields = media_fields(header, num_bytes)
     return FileReport(
         source=shown(source),
         target="standard output" if target == "-" else shown(target),
         model=header.model,
         fingerprint=header.fingerprint,
         prior=header.prior.name if header.prior else None,
-        num_active=max(level.num_active for level in levels),
+        num_active=header.num_active,
         bytes=num_bytes,
         elapsed_s=elapsed,
         real_time_factor=header.media.duration_s / elapsed if isinstance(header.media, AudioHeader) else None,
         notes=notes,
-        **fields,
+        **media_fields(header, num_bytes),
     )
 
 
-def active_levels(model: CodecModel, num_active: int | None) -> tuple[LevelHeader, ...]:
-    """The model's levels with their first `num_active` codebooks, or all.
+def check_rate(model: CodecModel, num_active: int | None, bitrate_bps: float | None) -> None:
+    """Refuse a rate that the model cannot have.
 
     Raises:
-        UserError: the model does not work with so many.
+        UserError: it does not work with so many codebooks, codes no sound, or is told both.
     """
-    rates = model.rates
-    if num_active is not None and num_active not in rates:
-        known = f"1 to {rates[-1]}" if len(rates) == rates[-1] else ", ".join(map(str, rates))
-        raise UserError(f"{num_active} codebooks were asked for; {model.name} has {known}")
-    return tuple(
-        LevelHeader(
-            level.downsample_factor,
-            level.codebook_size,
-            min(level.num_codebooks, num_active or level.num_codebooks),
-        )
-        for level in model.levels
-    )
+    if num_active is not None and bitrate_bps is not None:
+        raise UserError("a bitrate and a number of active codebooks were given: either says the rate, leave one out")
+    active_levels(model, num_active)
+    if bitrate_bps is not None:
+        nearest_levels(model, bitrate_bps)
 
 
-def _write_chunks(
+def new_header(
     model: CodecModel,
-    prior: CodingPrior | None,
-    signal: Source,
     levels: tuple[LevelHeader, ...],
-    out: BinaryIO,
-    progress: Progress | None,
-) -> tuple[Header, list[Stored]]:
-    """Write every sealed chunk to `out`; returns the header and the table that belong before them.
-
-    The header names the prior only if a chunk is the shorter for it.
-    """
-    size = signal.media.size
-    first = next(iter(model.encode_chunks(size)))
+    media: AudioHeader | PictureHeader,
+    rows: int,
+    prior: CodingPrior | None = None,
+) -> Header:
+    """The header of what `model` codes, `rows` signals of `media` side by side, before it is known if `prior` helps."""
+    first = next(iter(model.encode_chunks(media.size)))
     header = Header(
         model=_short(model.name),
         fingerprint=model.fingerprint,
-        media=signal.media,
-        rows=signal.rows,
+        media=media,
+        rows=rows,
         levels=levels,
         step=tuple(part.stop for part in first.target),
         prior=PriorHeader(_short(prior.name), prior.fingerprint) if prior else None,
     )
     header.check()
-    coder = ChunkCoder.of(model, header.num_active, prior)
-    chunks: list[Stored] = []
-    for chunk in model.encode_chunks(size):
+    return header
+
+
+def coded_chunks(model: CodecModel, header: Header, signal: Source) -> Iterator[Codes]:
+    """The codes of every chunk of `signal`, in order."""
+    for chunk in model.encode_chunks(header.size):
         assert chunk.target == header.cell(chunk.index), "the model's grid is not uniform"
         codes = model.encode_chunk(signal.read(chunk.source), chunk, num_active=header.num_active)
-        data, method = coder.encode(tuple(level.cpu().numpy() for level in codes))
-        out.write(seal(chunk.index, data))
-        chunks.append(Stored(len(data), method))
-        if progress:
-            progress(chunk.index + 1, header.num_chunks)
-    assert len(chunks) == header.num_chunks
-    if not any(stored.method is Method.PREDICTED for stored in chunks):
-        header = replace(header, prior=None)
-    if signal.alpha is not None:
-        data = pack_alpha(signal.alpha)
-        out.write(seal(len(chunks), data))
-        chunks.append(Stored(len(data)))
-    return header, chunks
+        yield tuple(level.cpu().numpy() for level in codes)
+
+
+def write_file(
+    out: BinaryIO,
+    header: Header,
+    chunks: Iterable[Codes],
+    coder: ChunkCoder,
+    *,
+    alpha: bytes | None = None,
+    progress: Progress | None = None,
+) -> tuple[Header, int]:
+    """Write a .vqc file of the codes `chunks`; returns its header and its bytes.
+
+    The header that is written names the prior only if a chunk is the shorter for it.
+
+    Args:
+        alpha: the plane of transparency, as `pack_alpha` gives it.
+    """
+    table: list[Stored] = []
+    with Spool() as spool:
+        for codes in chunks:
+            data, method = coder.encode(codes)
+            spool.write(seal(len(table), data))
+            table.append(Stored(len(data), method))
+            if progress:
+                progress(len(table), header.num_chunks)
+        assert len(table) == header.num_chunks
+        if not any(stored.method is Method.PREDICTED for stored in table):
+            header = replace(header, prior=None)
+        if alpha is not None:
+            spool.write(seal(len(table), alpha))
+            table.append(Stored(len(alpha)))
+        head = write_header(header, table)
+        num_bytes = len(head) + spool.tell()
+        spool.seek(0)
+        out.write(head)
+        shutil.copyfileobj(cast(BinaryIO, spool), out)
+    return header, num_bytes
+
+
+def _chosen(bitrate_bps: float, levels: tuple[LevelHeader, ...], nominal: float) -> str:
+    count = max(level.num_active for level in levels)
+    books = f"{count} codebook{'s' * (count > 1)}"
+    return f"nearest to {bitrate_bps / 1000:g} kbit/s: {books}, nominally {nominal / 1000:.2f} kbit/s"
 
 
 def _short(name: str) -> str:

@@ -29,7 +29,7 @@ _PICTURE, _RESAMPLED, _GREY, _ALPHA, _DEEP = 1, 2, 4, 8, 16
 _KNOWN_FLAGS = 31
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """What one chunk takes in the file: bytes after its checksum, and what kind of bytes they are."""
 

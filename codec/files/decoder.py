@@ -86,10 +86,27 @@ class Decoder:
             DamagedChunkError: a broken chunk, or nothing but broken chunks where they are to be skipped.
             TruncatedFileError: likewise, where the file ends too early.
         """
+        return self._decoded(range(self.contents.header.num_chunks))
+
+    def stretch(self, part: slice) -> Iterator[Tensor]:
+        """Blocks [rows, channels, n] of `part` of a recording, in samples at the model's rate: a slice of the whole.
+
+        Only chunks are read that this part depends on.
+
+        Raises:
+            DamagedChunkError, TruncatedFileError: as for the whole.
+        """
+        header = self.contents.header
+        width = header.step[0] * header.factor
+        for chunk, signal in self._decoded(range(part.start // width, -(-part.stop // width))):
+            (target,) = chunk.target
+            yield signal[..., max(0, part.start - target.start) : part.stop - target.start]
+
+    def _decoded(self, indices: range) -> Iterator[tuple[Chunk, Tensor]]:
         header = self.contents.header
         window = CodeWindow(header, self._load)
-        grid = self.model.decode_chunks(header.size)
-        for index in range(header.num_chunks):
+        grid = self.model.decode_chunks(header.size, first=indices.start)
+        for index in indices:
             chunk = next(grid)
             assert chunk.target == header.target(index), "the model's grid is not uniform"
             codes, touched = window.take(chunk.source)
@@ -97,9 +114,10 @@ class Decoder:
             self._widen(chunk, touched)
             yield chunk, torch.zeros_like(signal) if index in self.damage else signal
             if self.progress:
-                self.progress(index + 1, header.num_chunks)
-        if len(self.damage) == header.num_chunks:
-            raise DamagedChunkError(f"{self.name}: every chunk is damaged or missing, nothing can be recovered")
+                self.progress(index + 1 - indices.start, len(indices))
+        if self.damage.keys() >= set(indices):
+            part = "every chunk is" if len(indices) == header.num_chunks else "all of that part is"
+            raise DamagedChunkError(f"{self.name}: {part} damaged or missing, nothing can be recovered")
 
     def alpha(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """The plane of transparency [height, width]; opaque if it is damaged and damage is to be skipped."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Protocol
 
 from codec.checkpoint import list_models, load_model
 from codec.files.container import Contents, read_header
 from codec.files.decoder import Decoder
-from codec.files.errors import TruncatedFileError, UnknownModelError
-from codec.files.header import AudioHeader, Header
+from codec.files.errors import TruncatedFileError, UnknownModelError, WrongMediaError
+from codec.files.header import AudioHeader
 from codec.files.prior import PriorChoice, prior_to_read_with
-from codec.files.report import FileReport, Progress, media_fields
+from codec.files.report import FileReport, Progress, file_report
 from codec.files.sinks import write_picture, write_recording
 from codec.files.streams import Place, open_input, refuse_overwriting, shown
 from codec.models.base import CodecModel
@@ -27,6 +29,8 @@ def decode_file(
     skip_damaged: bool = False,
     model_rate: bool = False,
     suffix: str | None = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> FileReport:
@@ -43,6 +47,8 @@ def decode_file(
         skip_damaged: where a chunk is damaged or missing, give silence or mid-grey, and say so in the report.
         model_rate: leave a recording at the model's sample rate.
         suffix: format such as ".flac" or ".jpg" when the target does not tell; .wav or .png for a pipe.
+        start_s, duration_s: decode that part of a recording only (None: to its end), which is exactly the slice of the
+            whole; chunks that it does not depend on are not read.
         device: where to run a model that is loaded here: auto, cpu or cuda.
         progress: called with (chunks done, chunks in all).
 
@@ -51,35 +57,50 @@ def decode_file(
     """
     started = time.perf_counter()
     refuse_overwriting(source, target)
+    whole = start_s == 0.0 and duration_s is None
+    with open_decoder(
+        source, model, prior=prior, device=device, skip_damaged=skip_damaged, progress=progress
+    ) as decoder:
+        name, contents, header = decoder.name, decoder.contents, decoder.contents.header
+        if whole and not skip_damaged:
+            _check_whole(decoder.file, name, contents)
+        if isinstance(header.media, AudioHeader):
+            interval = (start_s, duration_s)
+            write_recording(decoder, header.media, target, suffix=suffix, model_rate=model_rate, interval=interval)
+        elif whole:
+            write_picture(decoder, header.media, target, suffix=suffix)
+        else:
+            raise WrongMediaError(f"{name} is a picture: it has no seconds to start at")
+        num_bytes = decoder.file.seek(0, os.SEEK_END)
+    damage = tuple(decoder.damage[index] for index in sorted(decoder.damage))
+    return file_report(header, num_bytes, source=name, target=target, started=started, damage=damage)
+
+
+@contextmanager
+def open_decoder(
+    source: Place,
+    model: CodecModel | str | os.PathLike[str] | None,
+    *,
+    prior: PriorChoice,
+    device: str,
+    skip_damaged: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Decoder]:
+    """A decoder of the file `source`, with the model and the prior that wrote it; as for `decode_file`.
+
+    Raises:
+        UserError: see codec.files.errors.
+    """
     with open_input(source) as file:
         name = shown(source)
         contents = read_header(file, name)
-        header = contents.header
-        if not skip_damaged:
-            _check_whole(file, name, contents)
         if model is None or isinstance(model, (str, os.PathLike)):
-            model = load_model(os.fspath(model) if model else _model_of(header, name), device=device)
-        coding_prior = prior_to_read_with(prior, header, name)
-        decoder = Decoder(file, name, contents, model, coding_prior, skip_damaged, progress)
-        if isinstance(header.media, AudioHeader):
-            write_recording(decoder, header.media, target, suffix=suffix, model_rate=model_rate)
-        else:
-            write_picture(decoder, header.media, target, suffix=suffix)
-        num_bytes = file.seek(0, os.SEEK_END)
-    elapsed = time.perf_counter() - started
-    return FileReport(
-        source=name,
-        target="standard output" if target == "-" else shown(target),
-        model=header.model,
-        fingerprint=header.fingerprint,
-        prior=header.prior.name if header.prior else None,
-        num_active=header.num_active,
-        bytes=num_bytes,
-        elapsed_s=elapsed,
-        real_time_factor=header.media.duration_s / elapsed if isinstance(header.media, AudioHeader) else None,
-        damage=tuple(decoder.damage[index] for index in sorted(decoder.damage)),
-        **media_fields(header, num_bytes),
-    )
+            model = load_model(
+                os.fspath(model) if model else model_of(contents.header, name),
+                device=device,
+            )
+        coding_prior = prior_to_read_with(prior, contents.header, name)
+        yield Decoder(file, name, contents, model, coding_prior, skip_damaged, progress)
 
 
 def _check_whole(file: BinaryIO, name: str, contents: Contents) -> None:
@@ -98,7 +119,17 @@ def _check_whole(file: BinaryIO, name: str, contents: Contents) -> None:
     )
 
 
-def _model_of(header: Header, name: str) -> str:
+class Coded(Protocol):
+    """What names the model of its codes."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+
+def model_of(header: Coded, name: str) -> str:
     """The bundled model that wrote the file; a name out of a file is never used as a path."""
     cards = list_models()
     for card in cards:

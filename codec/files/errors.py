@@ -55,3 +55,7 @@ class UnreadableMediaError(UserError):
 
 class OutputError(UserError):
     """The output cannot be written, or not in the format its name asks for."""
+
+
+class SpliceError(UserError):
+    """Parts of .vqc files that do not fit together, or cannot be cut there."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from codec.files.header import AudioHeader, Header
+from codec.files.rate import nominal_bps
+from codec.files.streams import Place, shown
 
 Progress = Callable[[int, int], None]  # called with (chunks done, chunks in all)
 
@@ -43,6 +46,7 @@ class FileReport:
         duration_s, sample_rate, num_samples, channels: of the recording; None for a picture.
         width, height: of the picture; None for a recording.
         bitrate_bps, bits_per_pixel: from `bytes`.
+        nominal_bps: bits per second of the codes of a recording if all were equally likely.
         elapsed_s: time taken, reading and writing included.
         real_time_factor: seconds of sound per second taken; above 1 is faster than real time.
         notes: what the caller may want to know, one line each.
@@ -66,6 +70,7 @@ class FileReport:
     height: int | None = None
     bitrate_bps: float | None = None
     bits_per_pixel: float | None = None
+    nominal_bps: float | None = None
     real_time_factor: float | None = None
     notes: tuple[str, ...] = ()
     damage: tuple[Damage, ...] = ()
@@ -115,6 +120,7 @@ class FileInfo:
     alpha: bool | None = None
     bitrate_bps: float | None = None
     bits_per_pixel: float | None = None
+    nominal_bps: float | None = None
     damage: tuple[Damage, ...] = ()
 
     @property
@@ -138,6 +144,7 @@ def media_fields(header: Header, num_bytes: int) -> dict[str, Any]:
             "num_samples": media.num_samples,
             "channels": media.channels,
             "bitrate_bps": 8 * num_bytes / media.duration_s,
+            "nominal_bps": nominal_bps(header.levels, media.model_rate, header.rows),
         }
     return {
         "media": "image",
@@ -145,3 +152,54 @@ def media_fields(header: Header, num_bytes: int) -> dict[str, Any]:
         "height": media.height,
         "bits_per_pixel": 8 * num_bytes / (media.width * media.height),
     }
+
+
+def file_report(
+    header: Header,
+    num_bytes: int,
+    *,
+    source: str,
+    target: Place,
+    started: float,
+    notes: tuple[str, ...] = (),
+    damage: tuple[Damage, ...] = (),
+) -> FileReport:
+    """The report on a file of `header` and `num_bytes`, with what was begun at `started` (of `time.perf_counter`)."""
+    elapsed, media = time.perf_counter() - started, header.media
+    return FileReport(
+        source=source,
+        target="standard output" if target == "-" else shown(target),
+        model=header.model,
+        fingerprint=header.fingerprint,
+        prior=header.prior.name if header.prior else None,
+        num_active=header.num_active,
+        bytes=num_bytes,
+        elapsed_s=elapsed,
+        real_time_factor=media.duration_s / elapsed if isinstance(media, AudioHeader) else None,
+        notes=notes,
+        damage=damage,
+        **media_fields(header, num_bytes),
+    )
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """Result of coding or decoding a folder.
+
+    Attributes:
+        num_files: to be done in all: by this run (`num_done`), by those before it (`num_kept`), or not at all.
+        failures: reasons by path, relative to the folder; the list `failures_path` holds the same.
+        bytes: of this run's .vqc files; `duration_s` of its recordings.
+        elapsed_s: time this run took.
+        damage: places in this run's files that were lost, a line each, where damage was to be skipped.
+    """
+
+    num_files: int
+    num_done: int
+    num_kept: int
+    failures: dict[str, str]
+    failures_path: str
+    bytes: int
+    duration_s: float
+    elapsed_s: float
+    damage: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from codec.files.errors import OutputError
 
 Place = str | os.PathLike[str] | BinaryIO
 Kind = Literal["audio", "image", "vqc", "unknown"]
-_MEMORY = 1 << 24  # bytes of a pipe or a payload kept in memory before they go to a temporary file
+_MEMORY = 1 << 20  # bytes of a pipe or a payload kept in memory before they go to a temporary file
 _AUDIO = (b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"RF64", b"RIFX", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
 _PICTURE = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"\xff\x0a", b"\0\0\0\x0cJXL ")
 _BRANDS = {b"WAVE": "audio", b"AIFF": "audio", b"AIFC": "audio", b"WEBP": "image"}
@@ -76,6 +76,8 @@ def shown(place: Place) -> str:
 def open_input(source: Place) -> Iterator[BinaryIO]:
     """A seekable binary file at its start; pipes are spooled, and what the caller opened stays open.
 
+    What the caller opened is read where it is, if it can seek and is at its start; else what follows is spooled.
+
     Raises:
         UserError: there is no such file, or it cannot be read.
     """
@@ -93,6 +95,9 @@ def open_input(source: Place) -> Iterator[BinaryIO]:
             yield from _spooled(file, os.fspath(source))
         return
     stream = sys.stdin.buffer if source == "-" else cast(BinaryIO, source)
+    if source != "-" and stream.seekable() and stream.tell() == 0:
+        yield stream
+        return
     yield from _spooled(stream, shown(source))
 
 

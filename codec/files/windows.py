@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,32 +14,67 @@ from codec.files.header import Header
 from codec.files.payload import Codes
 
 
-class SignalWindow:
-    """Serves slices of a stream of [channels, n] blocks, in order of their starts; holds one at a time."""
+@dataclass(frozen=True)
+class Tape:
+    """The stretch `[start, stop)` of a stream that is held, in blocks [..., n]; a value, never changed.
 
-    def __init__(self, blocks: Iterator[Tensor]):
+    Blocks are joined as they come so that the later of two is the shorter: however short the blocks, a stretch of n is
+    held in log n of them and no value is copied more often than that.
+    """
+
+    blocks: tuple[Tensor, ...] = ()
+    start: int = 0
+    stop: int = 0
+
+    def plus(self, block: Tensor) -> Tape:
+        """The tape with `block` [..., n] after it."""
+        if not block.shape[-1]:
+            return self
+        stop, blocks = self.stop + block.shape[-1], self.blocks
+        while blocks and blocks[-1].shape[-1] <= block.shape[-1]:
+            block, blocks = torch.cat((blocks[-1], block), -1), blocks[:-1]
+        return Tape((*blocks, block), self.start, stop)
+
+    def since(self, start: int) -> Tape:
+        """The tape without what lies before `start`, which takes no memory any more."""
+        blocks, at = self.blocks, self.start
+        while blocks and at + blocks[0].shape[-1] <= start:
+            at, blocks = at + blocks[0].shape[-1], blocks[1:]
+        if blocks and at < start:
+            blocks, at = (blocks[0][..., start - at :].clone(), *blocks[1:]), start
+        return Tape(blocks, at, self.stop)
+
+    def read(self, part: slice) -> Tensor:
+        """[..., part.stop - part.start] of what is held."""
+        assert self.start <= part.start <= part.stop <= self.stop, "that stretch is not held"
+        return torch.cat(self.blocks, -1)[..., part.start - self.start : part.stop - self.start]
+
+
+class SignalWindow:
+    """Serves slices of a stream of [..., n] blocks, in order of their starts; holds one at a time.
+
+    Args:
+        start: position of the first block's first value.
+    """
+
+    def __init__(self, blocks: Iterator[Tensor], start: int = 0):
         self._blocks = blocks
-        self._held: list[Tensor] = []
-        self._start = 0
-        self._stop = 0
+        self._tape = Tape(start=start, stop=start)
 
     def take(self, part: slice) -> Tensor:
-        """Signal [channels, part.stop - part.start].
+        """Signal [..., part.stop - part.start].
 
         Raises:
             EOFError: the stream ends before the slice does.
         """
-        assert part.start >= self._start, "slices must be asked for in order"
-        while self._stop < part.stop:
+        assert part.start >= self._tape.start, "slices must be asked for in order"
+        while self._tape.stop < part.stop:
             block = next(self._blocks, None)
             if block is None:
-                raise EOFError(f"the stream ends at sample {self._stop}, before {part.stop}")
-            self._held.append(block)
-            self._stop += block.shape[1]
-        while self._held and self._start + self._held[0].shape[1] <= part.start:
-            self._start += self._held.pop(0).shape[1]
-        joined = torch.cat(self._held, dim=1)
-        return joined[:, part.start - self._start : part.stop - self._start]
+                raise EOFError(f"the stream ends at sample {self._tape.stop}, before {part.stop}")
+            self._tape = self._tape.plus(block)
+        self._tape = self._tape.since(part.start)
+        return self._tape.read(part)
 
 
 class CodeWindow:

@@ -198,13 +198,14 @@ class CodecModel(nn.Module, ABC):
         assert signal is not None
         return signal
 
-    def encode_chunks(self, size: tuple[int, ...]) -> Iterator[Chunk]:
-        """The canonical grid of a signal of `size`: sources in samples or pixels, targets in codes of the coarsest."""
-        return encode_grid(size, needs=self._encoder_span, **self._grid)
+    def encode_chunks(self, size: tuple[int, ...], *, first: int = 0) -> Iterator[Chunk]:
+        """The canonical grid of a signal of `size`, from chunk `first` on; sources in samples or pixels, targets in
+        codes of the coarsest level."""
+        return encode_grid(size, needs=self._encoder_span, first=first, **self._grid)
 
-    def decode_chunks(self, size: tuple[int, ...]) -> Iterator[Chunk]:
+    def decode_chunks(self, size: tuple[int, ...], *, first: int = 0) -> Iterator[Chunk]:
         """The same cells for decoding: sources in codes of the coarsest level, targets in samples or pixels."""
-        return decode_grid(size, needs=self._decoder_span, **self._grid)
+        return decode_grid(size, needs=self._decoder_span, first=first, **self._grid)
 
     @torch.inference_mode()
     def encode_chunk(self, window: Tensor, chunk: Chunk, *, num_active: int | None = None) -> tuple[Tensor, ...]:

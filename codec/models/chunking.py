@@ -12,6 +12,8 @@ from codec.core.overlap import Chunk, Span, tile
 
 SpanMap = Callable[[Span], Span]
 Window = tuple[slice, ...]
+UNBOUNDED = (1 << 62,)
+"""The size of a stream that has not ended."""
 
 
 def codes_extent(size: tuple[int, ...], factor: int) -> tuple[int, ...]:
@@ -24,7 +26,9 @@ def refined(window: Window, ratio: int) -> Window:
     return tuple(slice(part.start * ratio, part.stop * ratio) for part in window)
 
 
-def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap, align: int = 1) -> Iterator[Chunk]:
+def encode_grid(
+    size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap, align: int = 1, first: int = 0
+) -> Iterator[Chunk]:
     """Chunks that turn a signal of `size` into codes.
 
     Args:
@@ -33,11 +37,12 @@ def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap
         step: codes per chunk, per axis.
         needs: signal positions that an interval of codes depends on.
         align: sources start at multiples of so many codes.
+        first: the chunk to begin with.
 
     Yields:
         Chunk: `source` in signal positions inside the signal, starting at a multiple of `factor`; `target` in codes.
     """
-    for index, target in enumerate(tile(codes_extent(size, factor), step)):
+    for index, target in enumerate(tile(codes_extent(size, factor), step, first), first):
         source = tuple(
             _from_multiple(needs(span).aligned(factor), factor * align).clipped(extent).as_slice()
             for span, extent in zip(target, size, strict=True)
@@ -45,14 +50,16 @@ def encode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap
         yield Chunk(index, source, tuple(span.as_slice() for span in target))
 
 
-def decode_grid(size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap, align: int = 1) -> Iterator[Chunk]:
+def decode_grid(
+    size: tuple[int, ...], *, factor: int, step: int, needs: SpanMap, align: int = 1, first: int = 0
+) -> Iterator[Chunk]:
     """Chunks that turn codes into a signal of `size`, cell for cell those of `encode_grid`.
 
     Yields:
         Chunk: `source` in codes, `target` in signal positions inside the signal.
     """
     codes_size = codes_extent(size, factor)
-    for index, cell in enumerate(tile(codes_size, step)):
+    for index, cell in enumerate(tile(codes_size, step, first), first):
         wanted = [Span(span.start * factor, span.stop * factor) for span in cell]
         source = tuple(
             _from_multiple(needs(span), align).clipped(extent).as_slice()

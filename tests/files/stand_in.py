@@ -28,14 +28,22 @@ class Pyramid:
         self.downsample_factor = 8
         self._step = step
 
-    def encode_chunks(self, size: tuple[int, ...]) -> Iterator[Chunk]:
+    def encode_chunks(self, size: tuple[int, ...], *, first: int = 0) -> Iterator[Chunk]:
         return encode_grid(
-            size, factor=8, step=self._step, needs=lambda span: span.__class__(span.start * 8, span.stop * 8)
+            size,
+            first=first,
+            factor=8,
+            step=self._step,
+            needs=lambda span: span.__class__(span.start * 8, span.stop * 8),
         )
 
-    def decode_chunks(self, size: tuple[int, ...]) -> Iterator[Chunk]:
+    def decode_chunks(self, size: tuple[int, ...], *, first: int = 0) -> Iterator[Chunk]:
         return decode_grid(
-            size, factor=8, step=self._step, needs=lambda span: span.__class__(span.start // 8, -(-span.stop // 8))
+            size,
+            first=first,
+            factor=8,
+            step=self._step,
+            needs=lambda span: span.__class__(span.start // 8, -(-span.stop // 8)),
         )
 
     def encode_chunk(self, window: Tensor, chunk: Chunk, *, num_active: int | None = None) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader
-from codec.files.windows import CodeWindow, SignalWindow
+from codec.files.windows import CodeWindow, SignalWindow, Tape
 
 
 @given(st.integers(1, 50), st.integers(1, 40), st.lists(st.integers(0, 30), min_size=1, max_size=30))
@@ -20,7 +20,24 @@ def test_slices_of_a_stream_are_those_of_the_whole_in_bounded_memory(block: int,
     window = SignalWindow(iter(whole.split(block, dim=1)))
     for start in starts:
         assert torch.equal(window.take(slice(start, start + width)), whole[:, start : start + width])
-        assert sum(part.shape[1] for part in window._held) < width + 2 * block
+        assert sum(part.shape[1] for part in window._tape.blocks) < width + block
+
+
+@given(st.lists(st.integers(0, 40), max_size=30), st.data())
+@settings(deadline=None)
+def test_a_tape_holds_what_it_is_told_in_few_blocks_and_never_changes(lengths: list[int], data: st.DataObject) -> None:
+    whole, tape, before = torch.arange(sum(lengths)), Tape(), 0
+    for block in whole.split(lengths):
+        longer = tape.plus(block)
+        assert (tape.stop, longer.stop) == (before, before + len(block))
+        start = data.draw(st.integers(tape.start, longer.stop))
+        tape, before = longer.since(start), longer.stop
+        assert tape.start == start and sum(map(len, tape.blocks)) == tape.stop - start
+        assert len(tape.blocks) <= len(whole).bit_length() + 1
+        if start < tape.stop:
+            part = slice(data.draw(st.integers(start, tape.stop - 1)), tape.stop)
+            assert torch.equal(tape.read(part), whole[part])
+            assert torch.equal(longer.read(part), whole[part])
 
 
 def test_a_stream_that_ends_early_is_noticed() -> None:

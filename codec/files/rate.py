@@ -1,0 +1,75 @@
+"""How many bits a second codes take nominally, and how many codebooks come nearest to a wish."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from codec.core.errors import UserError
+from codec.files.errors import WrongMediaError
+from codec.files.header import LevelHeader
+from codec.models.base import CodecModel
+from codec.models.media import AudioMedia
+
+_BITRATE = re.compile(r"(\d+|\d+\.\d+)(k?)", re.ASCII)
+
+
+def parse_bitrate(text: str) -> float:
+    """Bits per second of `3k`, `0.75k` or `3000`.
+
+    Raises:
+        UserError: it is none of that, or nothing at all.
+    """
+    found = _BITRATE.fullmatch(text)
+    bitrate_bps = float(found[1]) * (1000 if found[2] else 1) if found else 0.0
+    if not bitrate_bps:
+        raise UserError(f"bitrate {text!r} is none: give bits per second, such as 3000, 3k or 0.75k")
+    return bitrate_bps
+
+
+def active_levels(model: CodecModel, num_active: int | None) -> tuple[LevelHeader, ...]:
+    """The model's levels with their first `num_active` codebooks, or all.
+
+    Raises:
+        UserError: the model does not work with so many.
+    """
+    rates = model.rates
+    if num_active is not None and num_active not in rates:
+        known = f"1 to {rates[-1]}" if len(rates) == rates[-1] else ", ".join(map(str, rates))
+        raise UserError(f"{num_active} codebooks were asked for; {model.name} has {known}")
+    return tuple(
+        LevelHeader(
+            level.downsample_factor,
+            level.codebook_size,
+            min(level.num_codebooks, num_active or level.num_codebooks),
+        )
+        for level in model.levels
+    )
+
+
+def nominal_bps(levels: Sequence[LevelHeader], sample_rate: int, rows: int = 1) -> float:
+    """Bits per second of codes that are all equally likely: frame rate times log2 K, over all codebooks and rows.
+
+    Args:
+        sample_rate: of the model, in Hz.
+        rows: signals coded side by side.
+    """
+    return rows * sum(
+        sample_rate / level.downsample_factor * level.num_active * math.log2(level.codebook_size) for level in levels
+    )
+
+
+def nearest_levels(model: CodecModel, bitrate_bps: float, rows: int = 1) -> tuple[LevelHeader, ...]:
+    """The levels of that rate of the model whose nominal bits per second are nearest; of two as near, the lower.
+
+    Raises:
+        WrongMediaError: the model codes pictures.
+    """
+    media = model.media
+    if not isinstance(media, AudioMedia):
+        raise WrongMediaError(f"a bitrate is of sound, and {model.name} codes pictures: give --num-active instead")
+    return min(
+        (active_levels(model, num_active) for num_active in model.rates),
+        key=lambda levels: abs(nominal_bps(levels, media.sample_rate, rows) - bitrate_bps),
+    )

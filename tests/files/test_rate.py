@@ -1,0 +1,67 @@
+"""A wished bitrate becomes the nearest number of codebooks that the model has."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codec.core.errors import UserError
+from codec.data.audio import write_audio
+from codec.files import encode_file
+from codec.files.rate import active_levels, nearest_levels, nominal_bps, parse_bitrate
+from codec.models.build import build_model
+from codec.models.vqvae import VQVAE
+from tests.files.media import tone
+from tests.models.kinds import CONFIGS
+
+MODELS = {name: build_model(CONFIGS[name]) for name in ("sound", "spectral", "sound-pyramid")}
+
+
+@given(name=st.sampled_from(sorted(MODELS)), rows=st.integers(1, 3), wish=st.floats(1, 1e6))
+def test_no_rate_of_the_model_is_nearer_than_the_chosen_one(name: str, rows: int, wish: float) -> None:
+    model = MODELS[name]
+    chosen = nominal_bps(nearest_levels(model, wish, rows), 16000, rows)
+    for num_active in model.rates:
+        other = nominal_bps(active_levels(model, num_active), 16000, rows)
+        assert abs(chosen - wish) <= abs(other - wish)
+
+
+def test_of_two_rates_as_near_the_lower_is_chosen() -> None:
+    model = MODELS["sound"]  # 2 codebooks of 32 at 1000 frames a second: 5 and 10 kbit/s
+    assert [level.num_active for level in nearest_levels(model, 7500.0)] == [1]
+    assert [level.num_active for level in nearest_levels(model, 7501.0)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "bitrate_bps"), [("3k", 3000.0), ("3000", 3000.0), ("0.75k", 750.0), ("1.5k", 1500.0), ("64", 64.0)]
+)
+def test_a_bitrate_is_read_in_bits_or_in_thousands_of_them(text: str, bitrate_bps: float) -> None:
+    assert parse_bitrate(text) == bitrate_bps
+
+
+@pytest.mark.parametrize("text", ["", "k", "3kbps", "-3k", "0", "0.0k", "1e3", "nan", "3 k", "3k\n", "٣"])
+def test_what_is_no_bitrate_is_refused_and_the_message_shows_one(text: str) -> None:
+    with pytest.raises(UserError, match="such as 3000, 3k"):
+        parse_bitrate(text)
+
+
+def test_the_report_tells_the_chosen_rate_and_counts_all_channels(audio_model: VQVAE) -> None:
+    stereo = io.BytesIO()
+    write_audio(stereo, tone(4000, channels=2), 16000)
+    stereo.seek(0)
+    report = encode_file(stereo, io.BytesIO(), audio_model, bitrate_bps=9000.0)
+    assert (report.num_active, report.nominal_bps) == (1, 10000.0)  # two channels of 5 kbit/s
+    assert report.notes == ("nearest to 9 kbit/s: 1 codebook, nominally 10.00 kbit/s",)
+
+
+def test_two_ways_to_say_the_rate_are_one_too_many(audio_model: VQVAE) -> None:
+    with pytest.raises(UserError, match="leave one out"):
+        encode_file(io.BytesIO(), io.BytesIO(), audio_model, num_active=1, bitrate_bps=5000.0)
+
+
+def test_pictures_have_no_bitrate(image_model: VQVAE) -> None:
+    with pytest.raises(UserError, match="give --num-active"):
+        encode_file(io.BytesIO(), io.BytesIO(), image_model, bitrate_bps=5000.0)
