@@ -72,9 +72,8 @@ class InverseFrames(nn.Module):
         with float32_island(features.device.type):
             parts = features.to(self.synthesis.dtype).unflatten(1, (self.channels, self.per_frame, 2, self.bins))
             parts = parts.permute(0, 1, 5, 2, 4, 3).flatten(2, 3)  # [b, c, spectra, bins, 2]
-            power = parts.square().sum(-1, keepdim=True)
-            scale = (power + FLOOR ** (2 * COMPRESSION)).pow((1 / COMPRESSION - 1) / 2)
-            spectrum = torch.view_as_complex((parts * scale).contiguous())
+            expansion = parts.square().sum(-1, keepdim=True).pow((1 / COMPRESSION - 1) / 2)
+            spectrum = torch.view_as_complex((parts * expansion).contiguous())
             pieces = (torch.fft.irfft(spectrum, self.window) * self.synthesis).unflatten(-1, (-1, self.hop))
             return self._overlap_add(pieces)
 

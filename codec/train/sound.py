@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from codec.checkpoint.model import load_weights
 from codec.models.build import build_model
@@ -17,12 +17,15 @@ class SoundConfig(ReconstructionConfig):
 
     Attributes:
         adversary: a discriminator to train against, weighted by `losses.adversarial` and `losses.feature_matching`.
+        losses_from_codebooks: the fewest active codebooks with which a reconstruction loss counts; with fewer, a model
+            had better not try to follow the waveform.
         balancer: makes the weights of the losses shares of the gradient.
         start_from: an exported model of the same config (folder, run folder or name) whose weights training starts
             from; None: random ones.
     """
 
     adversary: SoundAdversaryConfig | None = None
+    losses_from_codebooks: dict[str, PositiveInt] = Field(default_factory=dict)
     balancer: BalancerConfig | None = None
     start_from: str | None = None
 
@@ -60,4 +63,5 @@ def build_sound_task(config: SoundConfig) -> ReconstructionTask:
         config.losses,
         adversary=Adversary(config.adversary, channels=model.media.channels) if config.adversary else None,
         balancer=config.balancer,
+        from_codebooks=config.losses_from_codebooks,
     )

@@ -30,6 +30,7 @@ class ReconstructionTask(nn.Module):
         perceptual: the loss of that name.
         balancer: makes `weights` of all losses that come from the reconstruction shares of the gradient, in
             training only.
+        from_codebooks: losses that count only in samples of which the coarsest level has so many codebooks or more.
         adversary: learns to tell reconstructions from originals; in training only, since no two of its states judge
             alike.
 
@@ -45,6 +46,7 @@ class ReconstructionTask(nn.Module):
         perceptual: PerceptualLoss | None = None,
         adversary: Adversary | None = None,
         balancer: BalancerConfig | None = None,
+        from_codebooks: dict[str, int] | None = None,
     ):
         super().__init__()
         self.model = model
@@ -73,6 +75,9 @@ class ReconstructionTask(nn.Module):
         self.reconstruction_losses = build_losses(
             own, sample_rate=self.sample_rate, perceptual=perceptual, others=of_model
         )
+        self.from_codebooks = from_codebooks or {}
+        if unknown := sorted(self.from_codebooks.keys() - self.reconstruction_losses.keys()):
+            raise UserError(f"losses_from_codebooks names {unknown[0]!r}: give it a weight in losses, or leave it out")
         self.loss_modules = nn.ModuleList(x for x in self.reconstruction_losses.values() if isinstance(x, nn.Module))
         pulling = {name: weight for name, weight in weights.items() if name not in model.loss_names}
         self.balancer = Balancer(balancer, pulling) if balancer else None
@@ -117,6 +122,15 @@ class ReconstructionTask(nn.Module):
         """Write the model as it is now, ready for `codec.load`."""
         save_model(self.model, folder, name=name)
 
+    def _counting(self, name: str, result: Reconstruction, mask: Tensor | None) -> Tensor | None:
+        """Where the loss `name` counts, `[b, *space]`: not in samples that use too few codebooks for it."""
+        fewest = self.from_codebooks.get(name)
+        if fewest is None:
+            return mask
+        depth = (result.levels[0].codes >= 0).flatten(2).any(2).sum(1)
+        deep = (depth >= fewest).view(-1, *[1] * (result.signal.dim() - 2)).expand_as(result.signal[:, 0])
+        return deep if mask is None else mask & deep
+
     def _balanced(self, losses: dict[str, Tensor], outputs: Tensor) -> dict[str, Tensor]:
         """The losses that pull at the decoder's `outputs`, without their gradients, and one that has them balanced."""
         assert self.balancer is not None
@@ -127,7 +141,10 @@ class ReconstructionTask(nn.Module):
         self, result: Reconstruction, signal: Tensor, mask: Tensor | None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The losses that compare with `signal`, and what its bits are if there is a likelihood of levels."""
-        losses = {name: loss(result.signal, signal, mask) for name, loss in self.reconstruction_losses.items()}
+        losses = {
+            name: loss(result.signal, signal, self._counting(name, result, mask))
+            for name, loss in self.reconstruction_losses.items()
+        }
         likelihood = self.model.likelihood
         if likelihood is None or LIKELIHOOD not in self.weights:
             return losses, {}

@@ -74,6 +74,22 @@ def test_balanced_totals_have_the_weighted_value_and_reach_encoder_and_discrimin
         assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in part.parameters())
 
 
+def test_a_loss_counts_only_in_samples_with_codebooks_enough():
+    task = _task(
+        losses_from_codebooks={"complex": 2}, adversary=None, balancer=None, losses={"complex": 1, "commitment": 0}
+    )
+    signal = 0.1 * torch.randn(4, 1, 1024)
+    shallow = task.eval().model(signal, num_active=1)
+    assert task._reconstruction(shallow, signal, None)[0]["complex"].item() == 0
+    deep = task.model(signal, num_active=2)
+    plain = _task(adversary=None, balancer=None, losses={"complex": 1, "commitment": 0})
+    assert torch.equal(
+        task._reconstruction(deep, signal, None)[0]["complex"], plain._reconstruction(deep, signal, None)[0]["complex"]
+    )
+    with pytest.raises(UserError, match="names 'mse'"):
+        _task(losses_from_codebooks={"mse": 2})
+
+
 def test_what_does_not_go_together_is_refused_before_any_data_is_read():
     adversary = {**FOUGHT["adversary"], "adaptive": True}
     with pytest.raises(UserError, match="both weigh the adversarial loss"):
