@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codec.cli.options import AsJson, Bitrate, Device, Jobs, NumActive
+from codec.cli.options import AsJson, Bitrate, Device, Duration, Jobs, NumActive, Start
 from codec.cli.show import info_lines, progress_bar, report_lines, say
 from codec.core.errors import UserError
 
@@ -61,7 +61,7 @@ def encode(
         return tell_folder(source, target, found)
     from codec.files import encode_file
 
-    _refuse_jobs(source, jobs)
+    _refuse("--jobs", jobs, f"is for folders, and {source} is none")
     loaded = load_model(model, device=device)
     with progress_bar("encoding") as progress:
         report = encode_file(
@@ -98,14 +98,21 @@ def decode(
     suffix: Annotated[
         str | None, typer.Option("--format", metavar="FORMAT", help="Such as flac, when OUT does not tell.")
     ] = None,
+    start: Start = None,
+    duration: Duration = None,
     jobs: Jobs = None,
     device: Device = "auto",
 ) -> None:
-    """Decode a .vqc file into a recording or a picture; OUT's suffix is the format. A folder: see `codec encode`."""
+    """Decode a .vqc file into a recording or a picture; OUT's suffix is the format. A folder: see `codec encode`.
+
+    With --start and --duration a part of a recording is decoded, and no more of the file is read than it takes.
+    """
     ending = f".{suffix.lstrip('.')}" if suffix else None
     if Path(source).is_dir():
         from codec.files.corpus import Decoding, decode_folder
 
+        for name, value in (("--start", start), ("--duration", duration)):
+            _refuse(name, value, f"is for one recording, and {source} is a folder")
         options = Decoding(
             model=model, prior=prior, skip_damaged=skip_damaged, model_rate=model_rate, suffix=ending, device=device
         )
@@ -114,7 +121,7 @@ def decode(
         return tell_folder(source, target, found)
     from codec.files import decode_file
 
-    _refuse_jobs(source, jobs)
+    _refuse("--jobs", jobs, f"is for folders, and {source} is none")
     with progress_bar("decoding") as progress:
         report = decode_file(
             source,
@@ -124,6 +131,8 @@ def decode(
             skip_damaged=skip_damaged,
             model_rate=model_rate,
             suffix=ending,
+            start_s=start or 0.0,
+            duration_s=duration,
             device=device,
             progress=progress,
         )
@@ -145,9 +154,9 @@ def tell_folder(source: str, target: str, report: CorpusReport) -> None:
         raise typer.Exit(1)
 
 
-def _refuse_jobs(source: str, jobs: int | None) -> None:
-    if jobs is not None:
-        raise UserError(f"--jobs is for folders, and {source} is none: leave it out")
+def _refuse(option: str, value: float | None, reason: str) -> None:
+    if value is not None:
+        raise UserError(f"{option} {reason}: leave it out")
 
 
 def info(

@@ -19,6 +19,12 @@ Bitrate = Annotated[
         help="Instead of --num-active, bits per second of a recording: the nearest nominal rate the model has.",
     ),
 ]
+Start = Annotated[
+    float | None, typer.Option("--start", metavar="S", help="Seconds into the recording. Default: its beginning.")
+]
+Duration = Annotated[
+    float | None, typer.Option("--duration", metavar="S", help="Seconds of the recording. Default: to its end.")
+]
 Jobs = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Processes for a folder. Default: the cores there are, or 1 on a GPU."),

@@ -22,7 +22,7 @@ def train(
         typer.Argument(metavar="KEY=VALUE", help="Config overrides, such as loop.steps=500."),
     ] = None,
     config: Annotated[
-        str | None, typer.Option(help="Preset of the recipe (cpu.yaml, paper.yaml), or a YAML file.")
+        str | None, typer.Option(help="Preset of the recipe, or a YAML file. Default: its cpu.yaml, if it has one.")
     ] = None,
     run: Annotated[
         str | None,

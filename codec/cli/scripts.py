@@ -49,7 +49,12 @@ def load_stage(recipe: Path, stage: str) -> ModuleType:
 
 def load_script(path: Path) -> ModuleType:
     """Import the Python file `path`; files beside it may be imported by their own names."""
-    sys.path.insert(0, str(path.parent.resolve()))
+    folder = path.parent.resolve()
+    sys.path.insert(0, str(folder))
+    for name in {file.stem for file in folder.glob("*.py")} & sys.modules.keys():
+        home = Path(getattr(sys.modules[name], "__file__", None) or folder).parent
+        if home != folder and (home / "train.py").is_file():  # of another recipe, which has a file of the same name
+            del sys.modules[name]
     return _load(f"{path.parent.name}_{path.stem}", path)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from codec.core.wording import counted
+
 if TYPE_CHECKING:
     from codec.files import FileInfo, FileReport
 
@@ -66,8 +68,8 @@ def info_lines(info: FileInfo) -> Iterator[str]:
     yield f"model     {info.model}, fingerprint {info.fingerprint}"
     if info.prior is not None:
         yield f"prior     {info.prior}, fingerprint {info.prior_fingerprint}"
-    yield f"content   {content(info)}"
-    yield f"size      {rate(info)}; {info.header_bytes} bytes of header, {_count(info.num_chunks, 'chunk')}"
+    yield f"content   {', '.join([content(info), *_traits(info)])}"
+    yield f"size      {rate(info)}; {info.header_bytes} bytes of header, {counted(info.num_chunks, 'chunk')}"
     yield f"codebooks {levels}"
     for damage in info.damage:
         yield f"damaged   {damage.where}: {damage.reason}"
@@ -75,11 +77,21 @@ def info_lines(info: FileInfo) -> Iterator[str]:
         yield "intact    every checksum agrees"
 
 
+def _traits(info: FileInfo) -> Iterator[str]:
+    """What the picture is besides its size."""
+    if info.grey:
+        yield "grey"
+    if info.alpha:
+        yield "with transparency"
+    if info.deep:
+        yield "from 16 bits per channel"
+
+
 def content(found: FileReport | FileInfo) -> str:
     """The recording or picture in words."""
     if found.media == "image":
         return f"{found.width} x {found.height} pixels"
-    return f"{found.duration_s:.2f} s, {found.sample_rate} Hz, {_count(found.channels or 0, 'channel')}"
+    return f"{found.duration_s:.2f} s, {found.sample_rate} Hz, {counted(found.channels or 0, 'channel')}"
 
 
 def rate(found: FileReport | FileInfo) -> str:
@@ -87,7 +99,3 @@ def rate(found: FileReport | FileInfo) -> str:
     if found.media == "image":
         return f"{found.bytes} bytes, {found.bits_per_pixel:.3f} bits per pixel"
     return f"{found.bytes} bytes, {(found.bitrate_bps or 0) / 1000:.2f} kbit/s"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -86,7 +86,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
 
 
 def _describe(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "config"
+    key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}"
     if problem["type"] == "missing":
@@ -96,6 +96,8 @@ def _describe(problem: Any) -> str:
     if problem["type"] == "union_tag_invalid":
         return f"{key!r} has kind {problem['ctx']['tag']!r}: wanted one of {problem['ctx']['expected_tags']}"
     message = problem["msg"].removeprefix("Value error, ")
-    if isinstance(problem["input"], dict):  # a combination of keys, which the message names
+    if not key:  # a combination of keys, which the message names
+        return message
+    if isinstance(problem["input"], dict):
         return f"{key!r}: {message}"
     return f"{key!r} is {problem['input']!r}: {message}"

@@ -11,6 +11,32 @@ from torch import Tensor, nn
 FLOOR = 1e-6
 
 
+def real_spectrum(frames: Tensor) -> Tensor:
+    """Spectra of real `frames` `[..., window]` as real and imaginary part, `[..., window // 2 + 1, 2]`.
+
+    Its gradient is one inverse real transform, where torch's own is a complex one, and has itself none.
+    """
+    return _RealSpectrum.apply(frames)
+
+
+class _RealSpectrum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor) -> Tensor:
+        ctx.window = frames.shape[-1]
+        return torch.view_as_real(torch.fft.rfft(frames))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _adjoint(torch.view_as_complex(gradients[0].contiguous()).clone(), ctx.window)
+
+
+def _adjoint(spectra: Tensor, window: int) -> Tensor:
+    """Frames `[..., window]` to which the transposed real transform takes `spectra` `[..., bins]`, which it changes."""
+    spectra[..., 1 : (window + 1) // 2] *= 0.5  # each of these stands for two of the whole spectrum
+    return torch.fft.irfft(spectra, window, norm="forward")
+
+
 def magnitude(signal: Tensor, *, window: int, hop: int) -> Tensor:
     """Magnitude spectrogram of `signal` `[..., time]`: `[..., window // 2 + 1, frames]`, Hann, float32.
 
@@ -41,8 +67,7 @@ class _Magnitude(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         spectrum, size, hann = ctx.saved_tensors
         pull = gradients[0].transpose(-1, -2) / size.masked_fill(size <= FLOOR, torch.inf)
-        pull[..., 1 : (len(hann) + 1) // 2] *= 0.5  # each of these stands for two of the whole spectrum
-        frames = torch.fft.irfft(spectrum * pull, len(hann), norm="forward") * hann
+        frames = _adjoint(spectrum * pull, len(hann)) * hann
         return _overlap_add(frames, ctx.hop, start=len(hann) // 2, size=ctx.num_samples), None, None
 
 

@@ -168,6 +168,16 @@ def open_codes(folder: str | Path) -> CodeStore:
     return CodeStore(folder, index, codes)
 
 
+def count_codes(store: CodeStore, level: int, *, split: str = "train") -> np.ndarray:
+    """How often each code of each codebook of a level is in a split: int64 `[q, K]`."""
+    grid, items = store.index.levels[level], store.items_of(split)
+    counts = np.zeros((grid.num_codebooks, grid.codebook_size), dtype=np.int64)
+    for item in items:
+        for row, codes in zip(counts, store.codes[level][item], strict=True):
+            row += np.bincount(codes.ravel(), minlength=grid.codebook_size)
+    return counts
+
+
 class SignalBatch(Protocol):
     """Signals with the files they came from."""
 

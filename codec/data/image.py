@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 
 from codec.core.atomic import atomic_path
 from codec.core.errors import UserError
 
+_SIXTEEN_BITS = re.compile(r";16[BLN]")  # in Pillow's names of raw modes; those of 16 bits a pixel have no letter
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 
 
@@ -62,16 +64,16 @@ def read_image(path: str | Path | BinaryIO) -> Picture:
     Raises:
         UserError: not a picture, an empty or truncated file, or a pixel format with no known range.
     """
-    image, mode, name = _open_upright(path)
+    image, mode, bit_depth, name = _open_upright(path)
     if _is_deep(image):
         grey = _deep_grey(image, name)
         signal = torch.from_numpy(grey)[None].expand(3, -1, -1).contiguous()
         return Picture(signal, mode, None, 16)
     if image.mode == "RGBA":
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        return Picture(_to_signal(pixels[:3]), mode, pixels[3:].float() / 255.0, 8)
+        return Picture(_to_signal(pixels[:3]), mode, pixels[3:].float() / 255.0, bit_depth)
     pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    return Picture(_to_signal(pixels), mode, None, 8)
+    return Picture(_to_signal(pixels), mode, None, bit_depth)
 
 
 def read_pixels(path: str | Path, *, channels: int = 3) -> np.ndarray:
@@ -80,7 +82,7 @@ def read_pixels(path: str | Path, *, channels: int = 3) -> np.ndarray:
     Raises:
         UserError: as `read_image`.
     """
-    image, _, name = _open_upright(path)
+    image, _, _, name = _open_upright(path)
     if _is_deep(image):
         grey = np.rint((_deep_grey(image, name) + 1.0) * 127.5).astype(np.uint8)
         return np.repeat(grey[..., None], channels, axis=2)
@@ -136,16 +138,22 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def _open_upright(path: str | Path | BinaryIO) -> tuple[Image.Image, str, str]:
+def _open_upright(path: str | Path | BinaryIO) -> tuple[Image.Image, str, int, str]:
+    """A picture, upright, with transparency as RGBA; and of its file the mode, bits per channel, and name."""
     name = str(path) if isinstance(path, (str, Path)) else getattr(path, "name", "the input")
     with _guard(str(name)), Image.open(path) as image:
-        mode = image.mode
+        mode, bit_depth = image.mode, _bit_depth(image)
         image.load()
         upright = ImageOps.exif_transpose(image)
         transparent = mode in ("RGBA", "LA", "La", "PA", "RGBa") or "transparency" in image.info
         if transparent and not _is_deep(upright):
             upright = _to_rgba(upright)
-        return (upright if upright is not image else image.copy()), mode, str(name)
+        return (upright if upright is not image else image.copy()), mode, bit_depth, str(name)
+
+
+def _bit_depth(image: ImageFile.ImageFile) -> int:
+    """8 or 16 bits per channel of a file that is not loaded yet: where the mode is too coarse, its raw pixels tell."""
+    return 16 if any(_SIXTEEN_BITS.search(str(tile[3])) for tile in image.tile) else 8
 
 
 def _to_rgba(image: Image.Image) -> Image.Image:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from codec.core.atomic import atomic_path
 from codec.core.errors import UserError
+from codec.core.wording import counted
 from codec.data.image import read_image, write_image
 from codec.data.manifest import Manifest
 from codec.eval.selection import select
@@ -29,10 +30,12 @@ def write_grid(path: str | Path, model: CodecModel, manifest: Manifest | str | P
     what it works with that is nearest to ever twice as many.
 
     Raises:
-        UserError: the model codes sound, or a picture cannot be read.
+        UserError: the model codes sound, `path` is no .png, or a picture cannot be read.
     """
     if model.media.kind != "image":
         raise UserError(f"{model.name} codes sound: there are no pictures to draw")
+    if Path(path).suffix.lower() != ".png":
+        raise UserError(f"cannot draw pictures into {path}: name a .png")
     rows = [_row(model, entry.path) for entry in select(manifest, model).entries[:count]]
     height, width = (min(_SIDE, max(column.shape[axis] for row in rows for _, column in row)) for axis in (1, 2))
     size = len(rows[0]) * (width + _GAP) + _GAP, _HEADER + len(rows) * (height + _GAP)
@@ -66,7 +69,7 @@ def _parts(model: CodecModel, signal: Tensor) -> Iterator[tuple[str, tuple[Tenso
         yield "all levels", codes
         return
     for number in doubling(model.rates):
-        yield f"{number} codebook{'s' * (number > 1)}", model.encode(signal, num_active=number)
+        yield counted(number, "codebook"), model.encode(signal, num_active=number)
 
 
 def doubling(rates: Sequence[int]) -> list[int]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from codec.core.wording import counted
 from codec.data.audio import read_audio
 from codec.data.image import read_image
 from codec.eval.codes import stored_codes
@@ -161,7 +162,7 @@ def code_item(
     return Item(
         path=path,
         codec=model.name,
-        setting=f"{active} codebook{'s' * (active > 1)}" + (f", prior {report.prior}" if report.prior else ""),
+        setting=counted(active, "codebook") + (f", prior {report.prior}" if report.prior else ""),
         reference=reference,
         estimate=estimate,
         sample_rate=rate,

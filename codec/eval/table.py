@@ -8,6 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from codec.core.wording import counted
 from codec.eval.axes import AXES
 from codec.metrics import SCORE_TITLES, SCORE_UNITS
 
@@ -59,7 +60,7 @@ def point_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     headings = ["codec", "setting", axes.unit, *(_title(axes.scores[title]) for title in titles)]
     headings += [title.partition("_")[0] for title in axes.others]
     numbers = report["results"]["num_active"]
-    settings = [f"{number} codebook{'s' * (number > 1)}" for number in numbers]
+    settings = [counted(number, "codebook") for number in numbers]
     rows = []
     for record in ({**report, "settings": settings}, *report["rivals"]):
         results, intervals = record["results"], record["intervals"]
@@ -131,7 +132,7 @@ def _usage(codebooks: list[dict[str, Any]]) -> str:
 
 def _failures(failed: list[dict[str, Any]]) -> list[str]:
     counts = Counter(failure["codec"] for failure in failed)
-    return [f"{codec} failed on {count} item{'s' * (count > 1)}" for codec, count in counts.items()]
+    return [f"{codec} failed on {counted(count, 'item')}" for codec, count in counts.items()]
 
 
 def _title(name: str) -> str:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from codec.checkpoint import load_model
 from codec.core.errors import UserError
+from codec.core.wording import counted
 from codec.files.alpha import pack_alpha
-from codec.files.container import MAX_NAME_BYTES, Stored, seal, write_header
+from codec.files.chunk_spool import chunk_spool
+from codec.files.container import MAX_NAME_BYTES
 from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, PriorHeader
 from codec.files.payload import ChunkCoder, Method
 from codec.files.prior import PriorChoice, prior_to_write_with
 from codec.files.rate import active_levels, nearest_levels, nominal_bps
-from codec.files.report import FileReport, Progress, media_fields
+from codec.files.report import FileReport, Progress, file_report
 from codec.files.sources import Source, open_source
-from codec.files.streams import Place, Spool, open_input, open_output, refuse_overwriting, shown
+from codec.files.streams import Place, open_input, open_output, refuse_overwriting, shown
 from codec.models.base import CodecModel
 from codec.priors.coding import Codes, CodingPrior
 
@@ -74,20 +74,9 @@ def encode_file(
         sealed_alpha = None if signal.alpha is None else pack_alpha(signal.alpha)
         chunks = coded_chunks(model, header, signal)
         header, num_bytes = write_file(out, header, chunks, coder, alpha=sealed_alpha, progress=progress)
-    elapsed = time.perf_counter() - started
-    return FileReport(
-        source=shown(source),
-        target="standard output" if target == "-" else shown(target),
-        model=header.model,
-        fingerprint=header.fingerprint,
-        prior=header.prior.name if header.prior else None,
-        num_active=header.num_active,
-        bytes=num_bytes,
-        elapsed_s=elapsed,
-        real_time_factor=header.media.duration_s / elapsed if isinstance(header.media, AudioHeader) else None,
-        notes=notes,
-        **media_fields(header, num_bytes),
-    )
+    if coding_prior and not header.prior and prior != "auto":
+        notes += (f"prior {coding_prior.name!r} made no chunk smaller: the file was coded without it",)
+    return file_report(header, num_bytes, source=shown(source), target=target, started=started, notes=notes)
 
 
 def check_rate(model: CodecModel, num_active: int | None, bitrate_bps: float | None) -> None:
@@ -149,31 +138,19 @@ def write_file(
     Args:
         alpha: the plane of transparency, as `pack_alpha` gives it.
     """
-    table: list[Stored] = []
-    with Spool() as spool:
+    with chunk_spool() as spool:
         for codes in chunks:
-            data, method = coder.encode(codes)
-            spool.write(seal(len(table), data))
-            table.append(Stored(len(data), method))
+            spool.add(*coder.encode(codes))
             if progress:
-                progress(len(table), header.num_chunks)
-        assert len(table) == header.num_chunks
-        if not any(stored.method is Method.PREDICTED for stored in table):
-            header = replace(header, prior=None)
+                progress(len(spool.chunks), header.num_chunks)
+        assert len(spool.chunks) == header.num_chunks
         if alpha is not None:
-            spool.write(seal(len(table), alpha))
-            table.append(Stored(len(alpha)))
-        head = write_header(header, table)
-        num_bytes = len(head) + spool.tell()
-        spool.seek(0)
-        out.write(head)
-        shutil.copyfileobj(cast(BinaryIO, spool), out)
-    return header, num_bytes
+            spool.add(alpha, Method.COUNTED)
+        return spool.write(header, out)
 
 
 def _chosen(bitrate_bps: float, levels: tuple[LevelHeader, ...], nominal: float) -> str:
-    count = max(level.num_active for level in levels)
-    books = f"{count} codebook{'s' * (count > 1)}"
+    books = counted(max(level.num_active for level in levels), "codebook")
     return f"nearest to {bitrate_bps / 1000:g} kbit/s: {books}, nominally {nominal / 1000:.2f} kbit/s"
 
 

@@ -51,6 +51,7 @@ def read_info(source: Place) -> FileInfo:
         model_rate=media.model_rate if isinstance(media, AudioHeader) else None,
         grey=media.grey if isinstance(media, PictureHeader) else None,
         alpha=media.alpha if isinstance(media, PictureHeader) else None,
+        deep=media.deep if isinstance(media, PictureHeader) else None,
         damage=tuple(damage),
         **media_fields(header, num_bytes),
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from codec.checkpoint.prior import bundled_priors, load_coding_prior
+from codec.checkpoint.prior import PRIOR_FILE, bundled_priors, load_coding_prior
+from codec.core.errors import UserError
 from codec.files.errors import UnknownPriorError, WrongPriorError
 from codec.files.header import Header
 from codec.models.base import CodecModel
@@ -43,8 +45,12 @@ def prior_to_read_with(choice: PriorChoice, header: Header, name: str) -> Coding
     if header.prior is None:
         return None
     wanted = f"{name} was coded with prior {header.prior.name!r} (fingerprint {header.prior.fingerprint})"
-    if choice == "none" or (choice == "auto" and header.prior.name not in bundled_priors()):
-        known = ", ".join(bundled_priors()) or "none"
+    bundled = bundled_priors()
+    if choice == "none":
+        way_out = "leave --prior out" if header.prior.name in bundled else "give its folder with --prior"
+        raise UnknownPriorError(f"{wanted} and cannot be decoded without it: {way_out}")
+    if choice == "auto" and header.prior.name not in bundled:
+        known = ", ".join(bundled) or "none"
         raise UnknownPriorError(f"{wanted}, which is not bundled ({known}): give its folder with --prior")
     prior = _loaded(header.prior.name if choice == "auto" else choice)
     if prior.fingerprint != header.prior.fingerprint:
@@ -55,4 +61,21 @@ def prior_to_read_with(choice: PriorChoice, header: Header, name: str) -> Coding
 
 
 def _loaded(choice: PriorChoice) -> CodingPrior:
-    return choice if isinstance(choice, CodingPrior) else load_coding_prior(os.fspath(choice))
+    if isinstance(choice, CodingPrior):
+        return choice
+    try:
+        return load_coding_prior(os.fspath(choice))
+    except UserError as error:
+        if (coding := _coding_folder(Path(choice))) is None:
+            raise
+        raise UserError(
+            f"{choice} holds no prior that files are coded with: give --prior {coding}, which "
+            "`codec train RECIPE --stage prior` made"
+        ) from error
+
+
+def _coding_folder(path: Path) -> Path | None:
+    """The prior to code with that a recipe's stage `prior` left in the run folder that `path` is, or is in."""
+    within = (path, *path.parents)
+    places = [run / "coding" for run in within if (run / "coding" / PRIOR_FILE).is_file()]
+    return places[0] if path.exists() and places and places[0] not in within else None

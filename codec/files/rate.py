@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from codec.core.errors import UserError
+from codec.core.wording import counted
 from codec.files.errors import WrongMediaError
 from codec.files.header import LevelHeader
 from codec.models.base import CodecModel
@@ -36,8 +37,10 @@ def active_levels(model: CodecModel, num_active: int | None) -> tuple[LevelHeade
     """
     rates = model.rates
     if num_active is not None and num_active not in rates:
-        known = f"1 to {rates[-1]}" if len(rates) == rates[-1] else ", ".join(map(str, rates))
-        raise UserError(f"{num_active} codebooks were asked for; {model.name} has {known}")
+        spans = len(rates) == rates[-1] > 1
+        known = f"1 to {rates[-1]}" if spans else ", ".join(map(str, rates))
+        asked = f"{counted(num_active, 'codebook')} {'was' if num_active == 1 else 'were'} asked for"
+        raise UserError(f"{asked}; {model.name} has {known}")
     return tuple(
         LevelHeader(
             level.downsample_factor,

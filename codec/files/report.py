@@ -91,6 +91,7 @@ class FileInfo:
         chunk_codes: codes of the coarsest level in a chunk, per axis; `num_chunks` chunks tile the signal.
         packed_chunks: chunks stored as plain bits because the entropy coder would have made them longer.
         predicted_chunks: chunks coded with the prior, which the file then names.
+        grey, alpha, deep: of a picture: no colour, transparency, a source of 16 bits per channel.
         damage: chunks whose checksums are wrong, or that are missing.
     """
 
@@ -118,6 +119,7 @@ class FileInfo:
     height: int | None = None
     grey: bool | None = None
     alpha: bool | None = None
+    deep: bool | None = None
     bitrate_bps: float | None = None
     bits_per_pixel: float | None = None
     nominal_bps: float | None = None

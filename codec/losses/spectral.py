@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.core.precision import float32_island
-from codec.core.spectral import magnitude, mel_filters
+from codec.core.spectral import magnitude, mel_filters, real_spectrum
 from codec.losses.padding import without_padding
 
 MEL_SCALES = ((128, 10), (256, 20), (512, 40), (1024, 80), (2048, 160))
@@ -88,7 +88,9 @@ class ComplexSpectrumLoss(nn.Module):
 
 
 def _compressed(signal: Tensor, window: int) -> Tensor:
-    """`[b, c, frames, bins, 2]`."""
-    hann = torch.hann_window(window, device=signal.device)
-    spectrum = torch.view_as_real(torch.fft.rfft(signal.unfold(-1, window, window // 4) * hann))
+    """`[b, c, frames, bins, 2]`, the frames a quarter window apart, first each fourth of them."""
+    starts = range(0, window, window // 4)
+    rows = [signal[..., start : start + (signal.shape[-1] - start) // window * window] for start in starts]
+    frames = torch.cat([row.unflatten(-1, (-1, window)) for row in rows], -2)
+    spectrum = real_spectrum(frames * torch.hann_window(window, device=signal.device))
     return spectrum * (spectrum.square().sum(-1, keepdim=True) + COMPLEX_FLOOR**2) ** ((COMPRESSION - 1) / 2)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from codec.core.errors import UserError
+from codec.core.wording import counted
 from codec.models.media import Media
 
 
@@ -42,6 +43,8 @@ def check_codes(codes: Sequence[Tensor], levels: Sequence[CodeGrid], ndim: int, 
     check_number_of_levels(codes, levels, name)
     for level, grid in zip(codes, levels, strict=False):
         if level.dim() != ndim + 2 or not 1 <= level.shape[1] <= grid.num_codebooks:
-            raise UserError(f"codes have shape {tuple(level.shape)}; {name} has {grid.num_codebooks} codebooks")
+            raise UserError(
+                f"codes have shape {tuple(level.shape)}; {name} has {counted(grid.num_codebooks, 'codebook')}"
+            )
         if level.numel() and not 0 <= int(level.min()) <= int(level.max()) < grid.codebook_size:
             raise UserError(f"codes reach outside 0..{grid.codebook_size - 1}: they are of another model")

@@ -8,21 +8,29 @@ from pydantic import Field
 
 from codec.core.config import Config
 from codec.priors.base import Geometry, NeuralPrior, Prior
-from codec.priors.coding import CodingConfig, CodingPrior
+from codec.priors.coding import CodingPrior, ContextCodingConfig, ContextCodingPrior
 from codec.priors.context import ContextConfig, ContextPrior
+from codec.priors.frame_coding import FrameCodingConfig, FrameCodingPrior
+from codec.priors.frames import FrameConfig, FramePrior
 from codec.priors.pixelcnn import PixelCNN, PixelCNNConfig
 from codec.priors.transformer import Transformer, TransformerConfig
 
-AnyNeuralConfig = PixelCNNConfig | TransformerConfig | ContextConfig
+AnyNeuralConfig = PixelCNNConfig | TransformerConfig | ContextConfig | FrameConfig
 NeuralConfig = Annotated[AnyNeuralConfig, Field(discriminator="kind")]
 
-AnyConfig = AnyNeuralConfig | CodingConfig
+AnyConfig = AnyNeuralConfig | ContextCodingConfig | FrameCodingConfig
 PriorConfig = Annotated[AnyConfig, Field(discriminator="kind")]
 
 RASTER_KINDS: dict[str, type[Config]] = {"pixelcnn": PixelCNNConfig, "transformer": TransformerConfig}
 """The kinds that predict one code at a time."""
 
-KINDS: dict[str, type[Config]] = {**RASTER_KINDS, "context": ContextConfig, "integer": CodingConfig}
+KINDS: dict[str, type[Config]] = {
+    **RASTER_KINDS,
+    "context": ContextConfig,
+    "integer": ContextCodingConfig,
+    "frames": FrameConfig,
+    "integer_frames": FrameCodingConfig,
+}
 
 
 def build_prior(config: AnyConfig, geometry: Geometry) -> Prior | CodingPrior:
@@ -32,8 +40,10 @@ def build_prior(config: AnyConfig, geometry: Geometry) -> Prior | CodingPrior:
         UserError: the config and the geometry do not go together.
     """
     match config:
-        case CodingConfig():
-            return CodingPrior(config, geometry)
+        case ContextCodingConfig():
+            return ContextCodingPrior(config, geometry)
+        case FrameCodingConfig():
+            return FrameCodingPrior(config, geometry)
         case _:
             return build_neural_prior(config, geometry)
 
@@ -47,3 +57,5 @@ def build_neural_prior(config: AnyNeuralConfig, geometry: Geometry) -> NeuralPri
             return Transformer(config, geometry)
         case ContextConfig():
             return ContextPrior(config, geometry)
+        case FrameConfig():
+            return FramePrior(config, geometry)

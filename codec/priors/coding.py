@@ -1,10 +1,11 @@
-"""The codes of all levels of a model to bytes and back, under the integer priors of its levels."""
+"""The codes of all levels of a model to bytes and back, under a prior of integers."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal, cast
+from typing import Generic, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +19,11 @@ from codec.priors.base import Condition, Geometry
 from codec.priors.integer import IntegerConfig, IntegerPrior, Prediction
 
 Codes = tuple[npt.NDArray[np.integer], ...]  # per level [rows, q, *space]
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 
-class CodingConfig(Config):
-    """Integer priors of every level of a model, coarse to fine."""
-
-    kind: Literal["integer"] = "integer"
-    levels: tuple[IntegerConfig, ...]
-
-
-class CodingPrior(nn.Module):
-    """Integer priors of every level of a model, coarse to fine, each given the levels above it.
+class CodingPrior(nn.Module, Generic[ConfigT]):
+    """What codes the codes of a chunk in exact integers.
 
     Args:
         geometry: of the finest level.
@@ -37,25 +32,51 @@ class CodingPrior(nn.Module):
         grids: of all levels, coarse to fine.
         name, fingerprint: given on loading.
         model_fingerprint: of the model whose codes these are.
+    """
+
+    def __init__(self, config: ConfigT, geometry: Geometry):
+        super().__init__()
+        self.config, self.geometry = config, geometry
+        self.grids = (*geometry.coarser, geometry.level)
+        self.name, self.fingerprint, self.model_fingerprint = "unsaved", "0" * 16, "0" * 16
+
+    @abstractmethod
+    def encode(self, codes: Codes) -> bytes:
+        """The bytes of codes, per level `[rows, q, *space]`, of the first q codebooks."""
+
+    @abstractmethod
+    def decode(self, data: bytes, shapes: Sequence[tuple[int, ...]]) -> Codes:
+        """The codes that `encode` took, per level of shape `[rows, q, *space]`.
+
+        Raises:
+            ValueError: no codes have these bytes.
+        """
+
+
+class ContextCodingConfig(Config):
+    """Integer priors of every level of a model, coarse to fine."""
+
+    kind: Literal["integer"] = "integer"
+    levels: tuple[IntegerConfig, ...]
+
+
+class ContextCodingPrior(CodingPrior[ContextCodingConfig]):
+    """Integer priors of every level of a model, coarse to fine, each given the levels above it.
 
     Raises:
         UserError: config and geometry are not of equally many levels.
     """
 
-    def __init__(self, config: CodingConfig, geometry: Geometry):
-        super().__init__()
-        self.config, self.geometry = config, geometry
-        self.grids = grids = (*geometry.coarser, geometry.level)
-        if len(config.levels) != len(grids):
-            raise UserError(f"the prior has {len(config.levels)} levels, its codes have {len(grids)}")
+    def __init__(self, config: ContextCodingConfig, geometry: Geometry):
+        super().__init__(config, geometry)
+        if len(config.levels) != len(self.grids):
+            raise UserError(f"the prior has {len(config.levels)} levels, its codes have {len(self.grids)}")
         self.levels = nn.ModuleList(
-            IntegerPrior(level, Geometry(ndim=geometry.ndim, level=grid, coarser=grids[:index]))
-            for index, (level, grid) in enumerate(zip(config.levels, grids, strict=True))
+            IntegerPrior(level, Geometry(ndim=geometry.ndim, level=grid, coarser=self.grids[:index]))
+            for index, (level, grid) in enumerate(zip(config.levels, self.grids, strict=True))
         )
-        self.name, self.fingerprint, self.model_fingerprint = "unsaved", "0" * 16, "0" * 16
 
     def encode(self, codes: Codes) -> bytes:
-        """The bytes of codes, per level `[rows, q, *space]`, of the first q codebooks."""
         encoder = SymbolEncoder()
         above: tuple[Tensor, ...] = ()
         for prior, level in zip(self.levels, codes, strict=True):
@@ -70,11 +91,6 @@ class CodingPrior(nn.Module):
         return encoder.finish()
 
     def decode(self, data: bytes, shapes: Sequence[tuple[int, ...]]) -> Codes:
-        """The codes that `encode` took, per level of shape `[rows, q, *space]`.
-
-        Raises:
-            ValueError: no codes have these bytes.
-        """
         decoder = SymbolDecoder(data)
         above: tuple[Tensor, ...] = ()
         for prior, shape in zip(self.levels, shapes, strict=True):

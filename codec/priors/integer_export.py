@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from codec.core.errors import UserError
-from codec.priors.coding import CodingConfig, CodingPrior
+from codec.priors.coding import ContextCodingConfig, ContextCodingPrior
 from codec.priors.context import ContextPrior, StepNetwork
 from codec.priors.context_heads import CategoricalHead, OrdinalHead
 from codec.priors.embedding import CodeEmbedding
@@ -28,7 +28,7 @@ _BIAS_BITS = 30
 
 
 @torch.no_grad()
-def to_integer(*levels: ContextPrior) -> CodingPrior:
+def to_integer(*levels: ContextPrior) -> ContextCodingPrior:
     """The integers nearest to the priors of all levels of a model, coarse to fine, with the tables for their codes.
 
     Raises:
@@ -39,12 +39,12 @@ def to_integer(*levels: ContextPrior) -> CodingPrior:
         if prior.geometry.coarser != grids[:index] or prior.model_fingerprint != levels[0].model_fingerprint:
             raise UserError(f"prior {index} is not of the level below the others: give one model's, coarse to fine")
     made = [_tables(prior.head, prior.geometry.level.codebook_size) for prior in levels]
-    config = CodingConfig(
+    config = ContextCodingConfig(
         levels=tuple(
             IntegerConfig(context=prior.context, reach=reach) for prior, (reach, _) in zip(levels, made, strict=True)
         )
     )
-    integers = CodingPrior(config, levels[-1].geometry)
+    integers = ContextCodingPrior(config, levels[-1].geometry)
     for mine, its, (_, table) in zip(integers.levels, levels, made, strict=True):
         _fill_level(cast(IntegerPrior, mine), its, table)
     integers.name, integers.model_fingerprint = levels[-1].name, levels[-1].model_fingerprint

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from codec.core.errors import UserError
 from codec.core.types import Quantized
+from codec.core.wording import counted
 
 
 class NonFiniteError(ValueError):
@@ -131,5 +132,7 @@ def check_num_active(num_active: int | None, num_codebooks: int) -> int:
     if num_active is None:
         return num_codebooks
     if not 1 <= num_active <= num_codebooks:
-        raise UserError(f"num_active is {num_active}; this quantizer has {num_codebooks} codebooks: pass 1 to that")
+        raise UserError(
+            f"num_active is {num_active}; this quantizer has {counted(num_codebooks, 'codebook')}: pass 1 to that"
+        )
     return num_active

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from codec.checkpoint import load_model
 from codec.core.errors import UserError
+from codec.core.wording import counted
 from codec.data.audio import audio_info, read_audio
 from codec.data.image import read_image
 from codec.data.manifest import kind_of
@@ -150,7 +151,7 @@ def _keep(items: Sequence[Item], folder: Path, stem: str) -> None:
 def _describe(model: CodecModel) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     grids = ", ".join(
-        f"{grid.num_codebooks} codebook{'s' * (grid.num_codebooks > 1)} of {grid.codebook_size} codes, "
+        f"{counted(grid.num_codebooks, 'codebook')} of {grid.codebook_size} codes, "
         f"one code per {grid.downsample_factor} {'samples' if model.ndim == 1 else 'pixels a side'}"
         for grid in model.levels
     )

@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from codec.core.wording import counted
 from codec.report.colour import colour_map
 
 _POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -37,7 +38,7 @@ def document(title: str, main: str, *, after: str = "", style: str = "") -> str:
 
 def machine_line(machine: dict[str, Any]) -> str:
     """What `machine_facts` says, and the time, as a sentence."""
-    where = machine["gpu"] or f"{machine['processor']}, {machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+    where = machine["gpu"] or f"{machine['processor']}, {counted(machine['threads'], 'thread')}"
     return f"Measured on {where}; PyTorch {machine['torch']}; {datetime.now():%d %B %Y, %H:%M}."
 
 

@@ -1,24 +1,20 @@
 """A codec of sound: recordings in, a model of many rates and the prior that makes its files small out.
 
+Three stages, one run folder: train, then `--stage extract` and `--stage prior`.
+
 codec train codec_audio --config speech16k_cpu.yaml data.train=corpus/manifest.jsonl
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from pipeline import Recipe, new_run
 
-from codec.core.config import load_config
 from codec.data.loader import TrainingBatches, ValidationBatches
-from codec.train import RunFolder, train
+from codec.train import train
 from codec.train.fabric import build_fabric
-from codec.train.presets import find_preset
-from codec.train.sound import SoundConfig, build_sound_task
+from codec.train.sound import build_sound_task
 
-HERE = Path(__file__).parent
-
-
-class Recipe(SoundConfig):
-    """Everything this recipe can be told."""
+__all__ = ["Recipe", "main"]
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -30,8 +26,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         overrides: `dotted.key=value`.
         run: folder of the run, `runs/codec_audio` if None.
     """
-    folder = RunFolder(run or "runs/codec_audio", resume=resume)
-    recipe = load_config(Recipe, find_preset(config, HERE, run=folder), overrides)
+    folder, recipe = new_run(config, overrides, run, resume=resume)
     fabric = build_fabric(recipe.loop)
     task = build_sound_task(recipe)
     data = TrainingBatches(recipe.data, recipe.model.media, seed=recipe.loop.seed)

@@ -24,7 +24,7 @@ from codec.train.presets import find_preset
 
 HERE = Path(__file__).parent
 CLASSES_FILE = "classes.json"  # beside the codes: names of the classes, in the order of their numbers
-DEFAULT_RUN, DEFAULT_PRESET = "runs/vqvae2_image", "photos_cpu.yaml"
+DEFAULT_RUN = "runs/vqvae2_image"
 
 
 class Extraction(Config):
@@ -104,10 +104,9 @@ class Recipe(PictureConfig):
 
 
 def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:
-    """The folder of a run to train, and its config: `photos_cpu.yaml` unless another is named or recorded."""
+    """The folder of a run, and its config: a preset or file, or what the folder has recorded if `resume`."""
     folder = RunFolder(run or DEFAULT_RUN, resume=resume)
-    preset = config if config or resume else DEFAULT_PRESET
-    return folder, load_config(Recipe, find_preset(preset, HERE, run=folder), overrides)
+    return folder, load_config(Recipe, find_preset(config, HERE, run=folder), overrides)
 
 
 def trained_run(config: str | None, overrides: list[str], run: str | None) -> tuple[Path, Recipe, CodecModel]:

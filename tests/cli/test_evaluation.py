@@ -59,6 +59,7 @@ def test_features_give_a_frechet_distance(manifest: str, image_model: str, capsy
         (["--rates", "few"], "wanted all, or numbers of codebooks"),
         (["--rates", "1", "--num-active", "1"], "leave one of them out"),
         (["--plot", "curve.pdf"], "cannot draw curves"),
+        (["--grid", "grid.jpg"], "name a .png"),
         (["--features", "nothing"], "wanted module:function"),
         (["--rates", "7"], "7 codebooks were asked for"),
         (["--prior", "absent"], "absent"),

@@ -61,6 +61,50 @@ def test_model_rate_keeps_sound_at_the_rate_of_the_model(here: Path, audio_model
     assert soundfile.info("back.wav").samplerate == 16000
 
 
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--start", "0.1"], slice(800, 2401)),
+        (["--duration", "0.05"], slice(0, 400)),
+        (["--start", "0.1", "--duration", "0.05"], slice(800, 1200)),
+        (["--start", "0.3", "--duration", "9"], slice(2400, 2401)),
+    ],
+)
+def test_a_part_is_that_slice_of_the_whole(here: Path, audio_model: str, options: list[str], part: slice) -> None:
+    main(["encode", "speech.wav", "speech.vqc", "-m", audio_model])
+    main(["decode", "speech.vqc", "whole.wav", "-m", audio_model])
+    assert main(["decode", "speech.vqc", "part.wav", "-m", audio_model, *options]) == 0
+    np.testing.assert_array_equal(soundfile.read("part.wav")[0], soundfile.read("whole.wav")[0][part])
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "complaint"),
+    [
+        ("speech.wav", ["--start", "0.5"], "speech.vqc has 0.30 s: cannot start at 0.5 s"),
+        ("speech.wav", ["--start", "-1"], "cannot start at -1 s"),
+        ("speech.wav", ["--start", "nan"], "cannot start at nan s"),
+        ("speech.wav", ["--duration", "0"], "take more than 0"),
+        ("photo.png", ["--start", "1"], "speech.vqc is a picture: it has no seconds"),
+        ("photo.png", ["--duration", "1"], "speech.vqc is a picture: it has no seconds"),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused(
+    here: Path,
+    audio_model: str,
+    image_model: str,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    options: list[str],
+    complaint: str,
+) -> None:
+    model = audio_model if source == "speech.wav" else image_model
+    main(["encode", source, "speech.vqc", "-m", model])
+    capsys.readouterr()
+    assert main(["decode", "speech.vqc", "part.wav", "-m", model, *options]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said and said.count("\n") == 1 and not Path("part.wav").exists()
+
+
 @pytest.mark.parametrize("name", [".jpg", "jpg"])
 def test_format_decides_where_the_name_does_not(here: Path, image_model: str, name: str) -> None:
     main(["encode", "photo.png", "photo.vqc", "-m", image_model])
@@ -89,7 +133,22 @@ def test_info_in_words_and_as_json_agree(here: Path, image_model: str, capsys: p
     assert main(["info", "photo.vqc", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["width"], facts["height"], facts["intact"]) == (23, 17, True)
-    assert "23 x 17 pixels" in words and facts["fingerprint"] in words and "every checksum agrees" in words
+    assert "23 x 17 pixels\n" in words and facts["fingerprint"] in words and "every checksum agrees" in words
+
+
+def test_info_tells_what_kind_of_picture_it_was(
+    here: Path, image_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open("photo.png").convert("LA").save("clear.png")
+    Image.fromarray(np.full((5, 7), 40000, dtype=np.uint16)).save("deep.png")
+    for name, words in (
+        ("clear.png", "23 x 17 pixels, grey, with transparency\n"),
+        ("deep.png", "7 x 5 pixels, grey, from 16 bits per channel\n"),
+    ):
+        main(["encode", name, "photo.vqc", "-m", image_model])
+        capsys.readouterr()
+        assert main(["info", "photo.vqc"]) == 0
+        assert words in capsys.readouterr().out
 
 
 def test_damage_is_named_by_info_refused_by_decode_and_skipped_when_asked(

@@ -63,6 +63,16 @@ def test_a_stage_is_a_file_of_the_recipe_that_has_a_main(recipe: Path, capsys: p
         assert f"no stage '{stage}': use one of extract, train" in capsys.readouterr().err
 
 
+def test_a_recipe_gets_its_own_files_after_another_one(recipe: Path) -> None:
+    other = recipe.parent / "other"
+    other.mkdir()
+    (other / "train.py").write_text(ECHO)
+    (other / "beside.py").write_text("NAME = 'beside the other'\n")
+    for folder, name in (("./mine", "beside"), ("./other", "beside the other"), ("./mine", "beside")):
+        assert main(["train", folder]) == 0
+        assert json.loads(Path("told.json").read_text())[-1] == name
+
+
 def test_train_runs_in_every_process_of_torchrun(recipe: Path) -> None:
     (recipe / "train.py").write_text(RANKS)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "codec"]

@@ -1,8 +1,9 @@
 """Configuration is closed: what is wrong is refused, by name."""
 
 import pytest
+from pydantic import model_validator
 
-from codec.core.config import Config, load_config, save_config
+from codec.core.config import Config, load_config, parse_config, save_config
 from codec.core.errors import UserError
 
 
@@ -38,6 +39,23 @@ def test_every_mistake_is_one_line_that_names_the_key(overrides, named):
     with pytest.raises(UserError) as caught:
         load_config(Outer, None, overrides)
     assert named in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_is_wrong_with_the_whole_names_no_key():
+    class Even(Config):
+        left: int
+        right: int
+
+        @model_validator(mode="after")
+        def _even(self):
+            if self.left != self.right:
+                raise ValueError(f"left {self.left} and right {self.right} differ")
+            return self
+
+    with pytest.raises(UserError, match=r"^overrides: left 1 and right 2 differ$"):
+        load_config(Even, None, ["left=1", "right=2"])
+    with pytest.raises(UserError, match=r"^config: Input should be a valid dictionary"):
+        parse_config(Even, 3)
 
 
 @pytest.mark.parametrize("content", ["steps: [", "- 1\n- 2\n", "\x00"])

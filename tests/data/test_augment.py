@@ -24,7 +24,7 @@ def _level_db(signal: torch.Tensor, hz: float) -> float:
 def test_a_tilt_is_so_many_decibels_per_octave_around_1_khz(slope):
     time = torch.arange(RATE) / RATE
     tones = [250.0, 1000.0, 4000.0]
-    signal = sum(0.1 * torch.sin(2 * torch.pi * hz * time) for hz in tones)[None]
+    signal = torch.stack([0.1 * torch.sin(2 * torch.pi * hz * time) for hz in tones]).sum(0, keepdim=True)
     got = tilted(signal, db_per_octave=slope, sample_rate=RATE)
     changes = [_level_db(got, hz) - _level_db(signal, hz) for hz in tones]
     assert changes == pytest.approx([-2 * slope, 0, 2 * slope], abs=0.01)
@@ -46,7 +46,7 @@ def test_full_scale_is_kept_and_quiet_signals_are_left_alone():
 
 def test_training_is_augmented_alike_every_time_within_full_scale_and_validation_is_not(tmp_path: Path):
     manifest = audio_corpus(tmp_path, [600, 3000, 3000])
-    plain = DataConfig(train=(manifest,), crop=1000, batch_size=3, weighting="file")
+    plain = DataConfig.model_validate({"train": [manifest], "crop": 1000, "batch_size": 3, "weighting": "file"})
     augmented = plain.model_copy(update={"tilt_db": (-3.0, 3.0), "mix_probability": 1.0})
     batches = [TrainingBatches(config, AUDIO, seed=0) for config in (plain, augmented, augmented)]
     before, after, again = (each.batch(0) for each in batches)

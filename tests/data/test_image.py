@@ -72,7 +72,19 @@ def test_sixteen_bit_colour_reads_within_one_of_256_steps(tmp_path: Path) -> Non
     packed = [struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks]
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
     exact = torch.from_numpy(values.astype(np.float32) / 32767.5 - 1).permute(2, 0, 1)
-    assert float((read_image(tmp_path / "a.png").signal - exact).abs().max()) <= 2 / 255
+    picture = read_image(tmp_path / "a.png")
+    assert float((picture.signal - exact).abs().max()) <= 2 / 255
+    assert picture.bit_depth == 16 and picture.mode == "RGB"
+
+
+def test_sixteen_bits_a_pixel_are_not_sixteen_a_channel(tmp_path: Path) -> None:
+    masks = struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 3, 4, 0, 0, 0, 0)
+    start = struct.pack("<2sIHHI", b"BM", 70, 0, 0, 66)
+    (tmp_path / "a.bmp").write_bytes(start + header + masks + struct.pack("<2H", 0xF800, 0x001F))
+    picture = read_image(tmp_path / "a.bmp")
+    assert picture.bit_depth == 8
+    assert same(picture.signal, to_signal(np.array([[[255, 0, 0], [0, 0, 255]]])))
 
 
 def test_transparency_is_kept_apart_and_flattens_to_white(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from codec.core.errors import UserError
 from codec.files import encode_file
 from codec.files.errors import EmptyFileError, WrongMediaError
 from codec.files.live import LiveDecoder, LiveEncoder, encode_batch
-from codec.files.record import record, replay
+from codec.files.recording import record, replay
 from codec.models import CodecModel
 from codec.models.latency import latency
 from codec.models.media import AudioMedia

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,21 @@ def test_every_picture_comes_back_in_its_size_and_mode(kind: str, model: CodecMo
         assert image.mode == {"I;16": "L"}.get(mode, mode)
         if "A" in mode:
             np.testing.assert_array_equal(np.array(image)[..., -1], pixels[..., -1])
+
+
+def test_sixteen_bits_of_colour_are_told_as_those_of_grey_are(model: CodecModel, tmp_path: Path) -> None:
+    """Pillow writes no such colours: the chunks of the PNG are put together here."""
+    values = scene(9, 14).astype(">u2") * 257
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", 14, 9, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    (tmp_path / "in.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    report = encode_file(tmp_path / "in.png", tmp_path / "a.vqc", model)
+    info = read_info(tmp_path / "a.vqc")
+    assert report.notes == ("the source has 16 bits per channel: 8 come back",)
+    assert (info.deep, info.grey, info.alpha) == (True, False, False)
 
 
 @pytest.mark.parametrize("kind", ["1x1", "3x1000", "513x257", "alpha"])

@@ -23,7 +23,7 @@ from codec.files.errors import DamagedChunkError, UnknownPriorError, WrongPriorE
 from codec.files.payload import Method
 from codec.models.vqvae import VQVAE
 from codec.priors.base import Geometry
-from codec.priors.coding import CodingPrior
+from codec.priors.coding import CodingPrior, ContextCodingPrior
 from codec.priors.context import ContextConfig, ContextPrior
 from codec.priors.integer_export import to_integer
 from tests.files.coding import fitted_prior
@@ -140,7 +140,7 @@ def test_a_prior_of_another_model_is_refused_when_encoding(image_model, picture_
 
 def to_integer_copy(prior: CodingPrior, **names: str) -> CodingPrior:
     """The same integers under other names."""
-    copy = CodingPrior(prior.config, prior.geometry)
+    copy = ContextCodingPrior(prior.config, prior.geometry)
     copy.load_state_dict(prior.state_dict())
     for name in ("name", "fingerprint", "model_fingerprint"):
         setattr(copy, name, names.get(name, getattr(prior, name)))

@@ -103,7 +103,7 @@ def test_a_block_starts_close_to_the_identity_and_keeps_the_shape():
 def test_spectra_that_do_not_overlap_evenly_are_refused():
     for wrong in ({"window": 500}, {"spectra_per_code": 3}, {"window": 160}, {"hop_length": 320, "window": 320}):
         with pytest.raises(ValueError, match=r"window|spectra"):
-            SpectralBackend(**({"hop_length": 320, "window": 640, "spectra_per_code": 1} | wrong))
+            SpectralBackend.model_validate({"hop_length": 320, "window": 640, "spectra_per_code": 1} | wrong)
     with pytest.raises(ValueError, match="multiple of its hop"):
         InverseFrames(hop=3, window=10, channels=1)
 

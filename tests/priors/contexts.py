@@ -7,7 +7,7 @@ from torch import Tensor
 
 from codec.core.grid import Grid
 from codec.priors.base import Condition, Geometry
-from codec.priors.coding import CodingPrior
+from codec.priors.coding import ContextCodingPrior
 from codec.priors.context import ContextConfig, ContextPrior
 from codec.priors.context_order import ContextGroup
 from codec.priors.integer_export import to_integer
@@ -36,12 +36,12 @@ def context_prior(case: str, where: Geometry, *, seed: int = 0) -> ContextPrior:
     return prior.eval()
 
 
-def coding_prior(case: str, ndim: int = 2, *, size: int = 9, seed: int = 0) -> CodingPrior:
+def coding_prior(case: str, ndim: int = 2, *, size: int = 9, seed: int = 0) -> ContextCodingPrior:
     """The integers of an untrained prior of one level."""
     return to_integer(context_prior(case, geometry(ndim, size=size), seed=seed))
 
 
-def pyramid_prior(case: str, ndim: int = 2) -> CodingPrior:
+def pyramid_prior(case: str, ndim: int = 2) -> ContextCodingPrior:
     """The integers of untrained priors of two levels, the finer given the coarser."""
     groups = (ContextGroup(codebooks=2, phases=3, hidden=5),)
     top = Geometry(ndim=1 if ndim == 1 else 2, level=COARSER[0])

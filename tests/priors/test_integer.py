@@ -15,7 +15,7 @@ from codec.core.errors import UserError
 from codec.core.grid import Grid
 from codec.entropy import TOTAL
 from codec.priors.base import Condition
-from codec.priors.coding import CodingPrior
+from codec.priors.coding import ContextCodingPrior
 from codec.priors.context_heads import OrdinalHead
 from codec.priors.integer import IntegerPrior
 from codec.priors.integer_export import to_integer
@@ -36,7 +36,7 @@ every_case = pytest.mark.parametrize("case", CASES)
 SIZE = (6, 7)
 
 
-def predictions(prior: CodingPrior, codes: Tensor) -> Iterator[np.ndarray]:
+def predictions(prior: ContextCodingPrior, codes: Tensor) -> Iterator[np.ndarray]:
     """All that each step says of `codes` `[b, q, *space]`, as integers `[b, n, *]`."""
     level, size = prior.levels[0], tuple(codes.shape[2:])
     assert isinstance(level, IntegerPrior)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.core.errors import UserError
-from codec.priors.coding import CodingConfig, CodingPrior
+from codec.priors.coding import ContextCodingConfig, ContextCodingPrior
 from tests.priors.contexts import CASES, coding_prior, pyramid_prior, random_codes
 from tests.references import integer_prior as oracle
 
@@ -25,7 +25,7 @@ FILLS: dict[str, Callable[[tuple[int, ...], int, int], np.ndarray]] = {
 
 
 @pytest.fixture(scope="module")
-def priors() -> dict[tuple[str, int, int], CodingPrior]:
+def priors() -> dict[tuple[str, int, int], ContextCodingPrior]:
     """By case, axes and codebook size; untrained, so that what is likely has nothing to do with what comes."""
     keys = [(case, ndim, size) for case in CASES for ndim in (1, 2) for size in (2, 9, 255)]
     return {key: coding_prior(key[0], key[1], size=key[2]) for key in keys}
@@ -94,7 +94,7 @@ def test_the_documented_decoder_reads_levels_given_coarser_ones(ndim: int) -> No
     ]
 
 
-def documented(prior: CodingPrior, data: bytes, shapes: list[tuple[int, ...]]) -> list[list]:
+def documented(prior: ContextCodingPrior, data: bytes, shapes: list[tuple[int, ...]]) -> list[list]:
     """Codes as nested lists `[rows][q][*space]`, by the slow decoder."""
     tensors = {key: tensor.tolist() for key, tensor in prior.state_dict().items()}
     levels = oracle.decode(
@@ -140,4 +140,4 @@ def test_certain_codes_cost_next_to_nothing() -> None:
 def test_levels_and_codes_that_do_not_go_together_are_refused() -> None:
     prior = pyramid_prior("codes")
     with pytest.raises(UserError, match="1 levels, its codes have 2"):
-        CodingPrior(CodingConfig(levels=prior.config.levels[:1]), prior.geometry)
+        ContextCodingPrior(ContextCodingConfig(levels=prior.config.levels[:1]), prior.geometry)

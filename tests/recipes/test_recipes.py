@@ -47,6 +47,13 @@ def test_every_preset_is_valid_and_builds_its_model(preset):
     assert model.levels[0].downsample_factor == config.model.downsample_factor
 
 
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - set(PLAIN)), ids=lambda path: path.name)
+def test_a_recipe_without_a_usual_preset_names_those_it_has(recipe, tmp_path):
+    with pytest.raises(UserError, match="--config") as caught:
+        _load(recipe).main(None, ["data.train=/nowhere"], str(tmp_path / "run"), False)
+    assert all(path.name in str(caught.value) for path in recipe.glob("*.yaml"))
+
+
 SMALL = [
     "loop.steps=2",
     "loop.validate_every=2",

@@ -66,12 +66,14 @@ def test_balanced_totals_have_the_weighted_value_and_reach_encoder_and_discrimin
     totals = []
     for each in (task, plain):
         torch.manual_seed(1)
+        assert each.adversary is not None
         each.adversary.begin(START)
         totals.append(each.total(each(signal)["losses"]))
     assert totals[0].item() == pytest.approx(totals[1].item(), rel=1e-5)
     totals[0].backward()
-    for part in (task.model.encoder, task.model.decoder, task.adversary):
-        assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in part.parameters())
+    for part in ("model.encoder", "model.decoder", "adversary"):
+        parameters = task.get_submodule(part).parameters()
+        assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in parameters)
 
 
 def test_a_loss_counts_only_in_samples_with_codebooks_enough():

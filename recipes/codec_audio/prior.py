@@ -1,0 +1,81 @@
+"""A prior over the stored codes, which becomes one of integers, to code files with: in `coding`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from pipeline import trained_run
+from torch import Tensor
+
+from codec.checkpoint.prior import load_prior, save_prior
+from codec.core import dist
+from codec.core.errors import UserError
+from codec.data.code_store import CodeStore, count_codes, open_codes
+from codec.entropy import FrequencyTable, encode_symbols
+from codec.models.base import CodecModel
+from codec.priors.base import NeuralPrior
+from codec.priors.frame_coding import FrameCodingPrior
+from codec.priors.frame_export import frames_to_integers
+from codec.priors.frames import FramePrior
+from codec.train.prior_run import train_prior
+
+TOLD_ROWS = 200  # of the validation split, to tell what the prior is worth
+
+
+def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
+    """Train the prior, make integers of it, and tell what it saves.
+
+    Args: as of the stage `train`; `config` is the run's own if None. With `resume`, training goes on.
+
+    Raises:
+        UserError: the recipe has no prior, there are no codes, or codes or prior are those of another model.
+    """
+    folder, recipe, model = trained_run(config, overrides, run)
+    if recipe.prior is None:
+        raise UserError("the config has no prior: take that section from a preset of this recipe")
+    store = open_codes(folder / "codes")
+    if store.index.fingerprint != model.fingerprint:
+        raise UserError(f"{store.folder} is of the model {store.index.fingerprint}, not {model.fingerprint}: delete it")
+    counts, vectors = torch.from_numpy(count_codes(store, 0)), _vectors(model)
+
+    def prepare(prior: NeuralPrior) -> None:
+        cast(FramePrior, prior).start_at(counts, vectors)
+
+    if not train_prior(recipe.prior, store, 0, folder / "prior", resume=resume, prepare=prepare) or dist.rank():
+        return
+    coding = frames_to_integers(cast(FramePrior, load_prior(folder / "prior", device="cpu")))
+    card = _savings(coding, store, model)
+    target = folder / "coding"
+    fingerprint = save_prior(coding, target, name=model.name, model_fingerprint=model.fingerprint, card=card)
+    print(f"{target}: prior {fingerprint} to code with: codec encode --prior {target}")
+
+
+@torch.no_grad()
+def _vectors(model: CodecModel) -> Tensor:
+    """What each code of each codebook adds to the latents: `[q, K, latent_dim]`."""
+    (level,), (quantizer,) = model.levels, model.cpu().quantizers
+    every, vectors = torch.arange(level.codebook_size), []
+    for book in range(level.num_codebooks):
+        codes = torch.zeros(1, book + 1, level.codebook_size, dtype=torch.int64)
+        codes[0, book] = every
+        latents = quantizer.decode(codes)
+        before = quantizer.decode(codes[:, :book]) if book else torch.zeros_like(latents)
+        vectors.append((latents - before)[0].T)
+    return torch.stack(vectors)
+
+
+def _savings(prior: FrameCodingPrior, store: CodeStore, model: CodecModel) -> dict[str, float]:
+    """Bits of a code of the validation rows by number of codebooks, with counts alone and with the prior; told, too."""
+    tables = [FrequencyTable.from_counts(counts) for counts in count_codes(store, 0)]
+    rows = [store.codes[0][item].astype(np.int64) for item in store.items_of("validation")[:TOLD_ROWS]]
+    savings = {}
+    for active in model.rates if rows else ():
+        num_codes = active * rows[0].shape[1] * len(rows)
+        counted = sum(len(encode_symbols(list(zip(row, tables[:active], strict=False)))) for row in rows)
+        predicted = sum(len(prior.encode((row[None, :active],))) for row in rows)
+        savings[f"bits_per_code_{active}"] = round(8 * predicted / num_codes, 4)
+        print(f"{active} codebooks: {8 * counted / num_codes:.3f} bits a code counted, ", end="")
+        print(f"{8 * predicted / num_codes:.3f} predicted")
+    return savings

@@ -1,0 +1,140 @@
+"""The recipe for sound from recordings to files coded with its own prior, and the mistakes between stages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from codec.checkpoint import load_model
+from codec.checkpoint.prior import PRIOR_FILE, load_coding_prior
+from codec.cli import main
+from codec.cli.scripts import load_stage
+from codec.core.bundled import recipes_folder
+from codec.core.config import load_config
+from codec.core.errors import UserError
+from codec.data.code_store import open_codes
+from codec.models import build_model
+from codec.priors.base import Geometry
+from codec.priors.build import build_neural_prior
+from codec.priors.frame_export import frames_to_integers
+from codec.priors.frames import FramePrior
+
+RECIPE = recipes_folder() / "codec_audio"
+PRESETS = sorted(RECIPE.glob("*.yaml"))
+LENGTHS = (1600, 1111, 40, 12000, 900, 1500)  # samples; 8 make a frame
+
+
+def _config(manifest: Path) -> dict:
+    loop = {"validate_every": 20, "save_every": 20, "device": "cpu", "threads": 1, "average_decay": 0.5}
+    backend = {"hop_length": 8, "window": 16, "width": 8, "encoder": [1], "decoder": [1], "kernel": 3}
+    return {
+        "data": {"train": str(manifest), "batch_size": 2, "crop": 64, "workers": 0},
+        "model": {
+            "kind": "audio",
+            "media": {"kind": "audio", "sample_rate": 8000},
+            "backend": {"kind": "spectral", **backend},
+            "latent_dim": 4,
+            "quantizer": {"kind": "residual", "num_codebooks": 3, "codebook": {"kind": "ema", "codebook_size": 8}},
+            "chunk": 50,
+        },
+        "losses": {"mse": 1.0, "commitment": 0.25},
+        "loop": {"steps": 2, **loop},
+        "codes": {"frames": 30},
+        "prior": {
+            "prior": {"kind": "frames", "embedding_dim": 8, "hidden": 8, "features": 8},
+            "batch_size": 4,
+            "loop": {"steps": 40, **loop, "optimizer": {"learning_rate": 0.01, "warmup_steps": 1}},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config of a tiny model, and the recordings that it names."""
+    folder = tmp_path_factory.mktemp("corpus")
+    lines = []
+    for number, length in enumerate(LENGTHS):
+        hum = 0.5 * np.sin(np.arange(length) * (0.1 + 0.02 * number))
+        soundfile.write(folder / f"{number}.wav", hum, 8000)
+        lines.append({"path": f"{number}.wav", "split": "validation" if number >= 4 else "train"})
+    manifest = folder / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    preset = folder / "tiny.yaml"
+    preset.write_text(yaml.safe_dump(_config(manifest), sort_keys=False))
+    return preset
+
+
+@pytest.fixture(scope="module")
+def finished(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all stages, through the command."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    assert main(["train", "codec_audio", "--config", str(preset), "--run", str(run)]) == 0
+    for stage in ("extract", "prior"):
+        assert main(["train", "codec_audio", "--stage", stage, "--run", str(run)]) == 0
+    return run
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_has_a_prior_for_its_codes_that_takes_three_megabytes(path: Path, tmp_path: Path) -> None:
+    recipe = load_config(load_stage(RECIPE, "train").Recipe, path)
+    with torch.device("meta"):
+        levels = build_model(recipe.model).levels
+    prior = build_neural_prior(recipe.prior.prior, Geometry.of(levels, 0, ndim=1))
+    assert isinstance(prior, FramePrior)
+    integers = frames_to_integers(prior)
+    num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in integers.state_dict().values())
+    assert num_bytes < 3e6
+
+
+def test_the_stored_codes_are_those_of_the_model_one_recording_after_another(finished: Path, preset: Path) -> None:
+    model, store = load_model(finished, device="cpu"), open_codes(finished / "codes")
+    for split, numbers in (("train", range(4)), ("validation", range(4, 6))):
+        signals = [soundfile.read(preset.parent / f"{number}.wav", dtype="float32")[0] for number in numbers]
+        whole = torch.cat([model.encode(torch.from_numpy(signal)[None, None])[0] for signal in signals], 2)
+        stored = np.concatenate(list(store.codes[0][store.items_of(split)]), axis=1)
+        assert stored.shape[1] == whole.shape[2] // 30 * 30
+        assert np.array_equal(stored, whole[0, :, : stored.shape[1]].numpy())
+
+
+@pytest.mark.parametrize("active", ["1", "3"])
+def test_files_are_coded_with_the_prior_and_come_back(
+    finished: Path, preset: Path, tmp_path: Path, active: str
+) -> None:
+    source, prior = str(preset.parent / "3.wav"), str(finished / "coding")
+    model = ["--model", str(finished / "checkpoints" / "best")]
+    smaller, plain = tmp_path / "prior.vqc", tmp_path / "plain.vqc"
+    rate = ["--num-active", active]
+    assert main(["encode", source, str(smaller), *model, *rate, "--prior", prior]) == 0
+    assert main(["encode", source, str(plain), *model, *rate, "--prior", "none"]) == 0
+    assert smaller.stat().st_size < plain.stat().st_size
+    assert main(["decode", str(smaller), str(tmp_path / "a.wav"), *model, "--prior", prior]) == 0
+    assert main(["decode", str(plain), str(tmp_path / "b.wav"), *model]) == 0
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_the_prior_is_the_models_and_tells_what_it_saves(finished: Path, capsys) -> None:
+    prior, model = load_coding_prior(finished / "coding"), load_model(finished, device="cpu")
+    assert (prior.name, prior.model_fingerprint) == (model.name, model.fingerprint)
+    before = (finished / "coding" / PRIOR_FILE).read_bytes()
+    load_stage(RECIPE, "prior").main(None, [], str(finished), True)
+    assert (finished / "coding" / PRIOR_FILE).read_bytes() == before
+    told = capsys.readouterr().out
+    assert told.count("bits a code counted") == 3 and "validation bits_per_code" in told
+
+
+def test_codes_that_are_there_are_kept_only_if_that_is_asked_for(finished: Path) -> None:
+    extract = load_stage(RECIPE, "extract")
+    with pytest.raises(UserError, match="already holds codes"):
+        extract.main(None, [], str(finished), False)
+    extract.main(None, [], str(finished), True)
+
+
+def test_a_config_without_a_prior_is_told(finished: Path) -> None:
+    with pytest.raises(UserError, match="no prior"):
+        load_stage(RECIPE, "prior").main(None, ["prior=null"], str(finished), True)
