@@ -36,7 +36,9 @@ def interrupted(*arguments: str, when: Callable[[], bool], by: signal.Signals) -
     """
     command = [sys.executable, "-m", "codec", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True, preexec_fn=_heed_interrupts
+    )
     deadline = time.monotonic() + 120
     while not when() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -45,3 +47,8 @@ def interrupted(*arguments: str, when: Callable[[], bool], by: signal.Signals) -
     else:
         process.send_signal(by)
     return process.wait(60)
+
+
+def _heed_interrupts() -> None:
+    """A child of a shell's background job would ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
