@@ -101,7 +101,10 @@ def load_coding_prior(name_or_folder: str | Path) -> CodingPrior:
     bundled = PRETRAINED / str(name_or_folder) / PRIOR_FILE
     prior = load_prior(bundled if bundled.is_file() else name_or_folder, device="cpu")
     if not isinstance(prior, CodingPrior):
-        raise UserError(f"prior {prior.name!r} has no integers to code with: make them with to_integer")
+        raise UserError(
+            f"prior {prior.name!r} has no integers to code with: "
+            "run codec train RECIPE --stage prior, then name RUN/coding"
+        )
     return prior
 
 

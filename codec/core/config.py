@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +47,28 @@ def parse_config(cls: type[ConfigT], tree: Any, *, origin: str = "config") -> Co
     except ValidationError as error:
         problems = "; ".join(_describe(problem) for problem in error.errors())
         raise UserError(f"{origin}: {problems}") from None
+
+
+def read_index(cls: type[ConfigT], path: Path, *, newest: int, missing: str, damaged: str) -> ConfigT:
+    """What the JSON file `path` says of the folder it lies in; its `format` counts versions of the folder.
+
+    Args:
+        newest: the last version that can be read.
+        missing: what is not there without the file, and what to do; `damaged`: what to do if it cannot be read.
+
+    Raises:
+        UserError: the file is missing, damaged or of a newer version.
+    """
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} holds no {missing}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {damaged}") from None
+    found = tree.get("format") if isinstance(tree, dict) else None
+    if isinstance(found, int) and found > newest:
+        raise UserError(f"{path.parent} is of format {found}, this version reads up to {newest}: upgrade vq-codec")
+    return parse_config(cls, tree, origin=str(path))
 
 
 def save_config(config: Config, path: str | Path) -> None:

@@ -68,18 +68,26 @@ class _Magnitude(torch.autograd.Function):
         spectrum, size, hann = ctx.saved_tensors
         pull = gradients[0].transpose(-1, -2) / size.masked_fill(size <= FLOOR, torch.inf)
         frames = _adjoint(spectrum * pull, len(hann)) * hann
-        return _overlap_add(frames, ctx.hop, start=len(hann) // 2, size=ctx.num_samples), None, None
+        return _samples(frames, ctx.hop, start=len(hann) // 2, size=ctx.num_samples), None, None
 
 
-def _overlap_add(frames: Tensor, hop: int, *, start: int, size: int) -> Tensor:
+def _samples(frames: Tensor, hop: int, *, start: int, size: int) -> Tensor:
     """Samples from `start` on `[n, size]` of the sum of `frames` `[n, frames, window]` that lie `hop` apart."""
     pieces = nn.functional.pad(frames, (0, -frames.shape[-1] % hop)).unflatten(-1, (-1, hop))
-    number, overlaps = pieces.shape[1:3]
-    total = pieces.new_zeros(len(pieces), number + overlaps - 1, hop)
-    for index in range(overlaps):
-        total[:, index : index + number] += pieces[:, :, index]
-    covered = total.flatten(1)[:, start : start + size]
+    covered = overlap_add(pieces)[:, start : start + size]
     return nn.functional.pad(covered, (0, size - covered.shape[-1]))
+
+
+def overlap_add(pieces: Tensor) -> Tensor:
+    """The sum of frames, each cut into n pieces and one piece later than the one before it.
+
+    Shapes: `[..., frames, n, hop]` to `[..., (frames + n - 1) * hop]`.
+    """
+    *batch, frames, overlaps, hop = pieces.shape
+    total = pieces.new_zeros(*batch, frames + overlaps - 1, hop)
+    for index in range(overlaps):
+        total[..., index : index + frames, :] += pieces[..., index, :]
+    return total.flatten(-2)
 
 
 def mel_filters(sample_rate: int, *, window: int, num_mels: int) -> Tensor:

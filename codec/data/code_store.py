@@ -19,7 +19,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from codec.core.atomic import atomic_path, atomic_write_text
-from codec.core.config import Config, parse_config
+from codec.core.config import Config, read_index
 from codec.core.errors import UserError
 from codec.core.grid import Grid, GridLike
 
@@ -154,16 +154,8 @@ def open_codes(folder: str | Path) -> CodeStore:
         UserError: there is none, it is of a newer version, or its files are not what the index says.
     """
     folder = Path(folder)
-    path = folder / INDEX_FILE
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no codes: extract them first") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): extract the codes again") from None
-    if isinstance(tree, dict) and isinstance(tree.get("format"), int) and tree["format"] > FORMAT:
-        raise UserError(f"{folder} is of format {tree['format']}, this version reads up to {FORMAT}: upgrade vq-codec")
-    index = parse_config(Index, tree, origin=str(path))
+    missing, damaged = "codes: extract them first", "extract the codes again"
+    index = read_index(Index, folder / INDEX_FILE, newest=FORMAT, missing=missing, damaged=damaged)
     codes = tuple(_mapped(_level_path(folder, i), level, len(index.names)) for i, level in enumerate(index.levels))
     return CodeStore(folder, index, codes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import BinaryIO, Literal, cast
 from pydantic import NonNegativeInt, PositiveInt
 
 from codec.checkpoint import load_model
-from codec.core.config import parse_config
+from codec.core.config import read_index
 from codec.core.errors import UserError
 from codec.files.compress import new_header, write_file
 from codec.files.decompress import decode_file, model_of
@@ -116,16 +115,8 @@ def read_tokens(folder: str | os.PathLike[str]) -> TokenStore:
         UserError: there are none, not all of them, or they are of a newer version.
     """
     folder = Path(folder)
-    path = folder / INDEX_FILE
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no tokens: make them with codec tokenize") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): tokenize again") from None
-    if isinstance(tree, dict) and isinstance(tree.get("format"), int) and tree["format"] > FORMAT:
-        raise UserError(f"{folder} is of format {tree['format']}, this version reads up to {FORMAT}: upgrade vq-codec")
-    index = parse_config(TokenIndex, tree, origin=str(path))
+    missing, damaged = "tokens: make them with codec tokenize", "tokenize again"
+    index = read_index(TokenIndex, folder / INDEX_FILE, newest=FORMAT, missing=missing, damaged=damaged)
     there = sum((folder / index.shard(number)).exists() for number in range(index.num_shards))
     if there < index.num_shards:
         raise UserError(f"{folder} has {there} of {index.num_shards} shards: run codec tokenize again, it goes on")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from codec.core.overlap import Span, convolution_span
 from codec.core.precision import float32_island
+from codec.core.spectral import overlap_add
 
 COMPRESSION = 0.3
 FLOOR = 1e-4
@@ -75,7 +76,7 @@ class InverseFrames(nn.Module):
             expansion = parts.square().sum(-1, keepdim=True).pow((1 / COMPRESSION - 1) / 2)
             spectrum = torch.view_as_complex((parts * expansion).contiguous())
             pieces = (torch.fft.irfft(spectrum, self.window) * self.synthesis).unflatten(-1, (-1, self.hop))
-            return self._overlap_add(pieces)
+            return overlap_add(pieces)[..., self.trim_left : self.trim_left + spectrum.shape[2] * self.hop]
 
     def input_span(self, span: Span) -> Span:
         """Input frames that samples `span` depend on."""
@@ -83,11 +84,3 @@ class InverseFrames(nn.Module):
         last = span.stop - 1 + self.trim_left
         step = self.hop * self.per_frame
         return Span(-(-first // self.hop) * self.hop // step, last // step + 1)
-
-    def _overlap_add(self, pieces: Tensor) -> Tensor:
-        """`[b, c, spectra, window / hop, hop]` to `[b, c, spectra * hop]`."""
-        spectra, overlaps = pieces.shape[2], pieces.shape[3]
-        total = pieces.new_zeros(*pieces.shape[:2], spectra + overlaps - 1, self.hop)
-        for index in range(overlaps):
-            total[:, :, index : index + spectra] += pieces[:, :, :, index]
-        return total.flatten(2)[..., self.trim_left : self.trim_left + spectra * self.hop]

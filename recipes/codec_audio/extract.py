@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from pipeline import trained_run
+from pipeline import STAGES
 from rich.progress import track
 from torch import Tensor
 
@@ -26,7 +26,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     Raises:
         UserError: there are codes already, and not `resume`.
     """
-    folder, recipe, model = trained_run(config, overrides, run)
+    folder, recipe, model = STAGES.trained_run(config, overrides, run)
     target = folder / "codes"
     if (target / INDEX_FILE).exists():
         if not resume:

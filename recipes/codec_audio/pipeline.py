@@ -10,18 +10,11 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
-from codec.checkpoint import load_model
-from codec.core.config import Config, load_config
-from codec.core.errors import UserError
-from codec.models.base import CodecModel
+from codec.core.config import Config
 from codec.priors.frames import FrameConfig
-from codec.train import RunFolder
-from codec.train.presets import find_preset
 from codec.train.prior_run import PriorTraining
 from codec.train.sound import SoundConfig
-
-HERE = Path(__file__).parent
-DEFAULT_RUN = "runs/codec_audio"
+from codec.train.stages import Stages
 
 
 class Extraction(Config):
@@ -47,19 +40,4 @@ class Recipe(SoundConfig):
     prior: FrameTraining | None = None
 
 
-def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:
-    """The folder of a run, and its config: a preset or file, or what the folder has recorded if `resume`."""
-    folder = RunFolder(run or DEFAULT_RUN, resume=resume)
-    return folder, load_config(Recipe, find_preset(config, HERE, run=folder), overrides)
-
-
-def trained_run(config: str | None, overrides: list[str], run: str | None) -> tuple[Path, Recipe, CodecModel]:
-    """The folder of a run whose model is trained, its recorded config with `overrides`, and the model.
-
-    Raises:
-        UserError: nothing has been trained there.
-    """
-    if not (Path(run or DEFAULT_RUN) / "checkpoints").exists():
-        raise UserError(f"{run or DEFAULT_RUN} holds no trained model: train it first, or name another --run")
-    folder, recipe = new_run(config, overrides, run, resume=True)
-    return folder.path, recipe, load_model(folder.path, device=recipe.loop.device)
+STAGES = Stages(Recipe, presets=Path(__file__).parent, default_run="runs/codec_audio")

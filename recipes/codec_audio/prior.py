@@ -6,13 +6,13 @@ from typing import cast
 
 import numpy as np
 import torch
-from pipeline import trained_run
+from pipeline import STAGES
 from torch import Tensor
 
 from codec.checkpoint.prior import load_prior, save_prior
 from codec.core import dist
 from codec.core.errors import UserError
-from codec.data.code_store import CodeStore, count_codes, open_codes
+from codec.data.code_store import CodeStore, count_codes
 from codec.entropy import FrequencyTable, encode_symbols
 from codec.models.base import CodecModel
 from codec.priors.base import NeuralPrior
@@ -20,6 +20,7 @@ from codec.priors.frame_coding import FrameCodingPrior
 from codec.priors.frame_export import frames_to_integers
 from codec.priors.frames import FramePrior
 from codec.train.prior_run import train_prior
+from codec.train.stages import codes_of
 
 TOLD_ROWS = 200  # of the validation split, to tell what the prior is worth
 
@@ -32,12 +33,10 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     Raises:
         UserError: the recipe has no prior, there are no codes, or codes or prior are those of another model.
     """
-    folder, recipe, model = trained_run(config, overrides, run)
+    folder, recipe, model = STAGES.trained_run(config, overrides, run)
     if recipe.prior is None:
         raise UserError("the config has no prior: take that section from a preset of this recipe")
-    store = open_codes(folder / "codes")
-    if store.index.fingerprint != model.fingerprint:
-        raise UserError(f"{store.folder} is of the model {store.index.fingerprint}, not {model.fingerprint}: delete it")
+    store = codes_of(model, folder)
     counts, vectors = torch.from_numpy(count_codes(store, 0)), _vectors(model)
 
     def prepare(prior: NeuralPrior) -> None:

@@ -7,7 +7,7 @@ codec train codec_audio --config speech16k_cpu.yaml data.train=corpus/manifest.j
 
 from __future__ import annotations
 
-from pipeline import Recipe, new_run
+from pipeline import STAGES, Recipe
 
 from codec.data.loader import TrainingBatches, ValidationBatches
 from codec.train import train
@@ -26,7 +26,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         overrides: `dotted.key=value`.
         run: folder of the run, `runs/codec_audio` if None.
     """
-    folder, recipe = new_run(config, overrides, run, resume=resume)
+    folder, recipe = STAGES.new_run(config, overrides, run, resume=resume)
     fabric = build_fabric(recipe.loop)
     task = build_sound_task(recipe)
     data = TrainingBatches(recipe.data, recipe.model.media, seed=recipe.loop.seed)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from pipeline import CLASSES_FILE, Recipe, codes_of, trained_run
+from pipeline import CLASSES_FILE, STAGES, Recipe
 from rich.progress import track
 
 from codec.core.atomic import atomic_write_text
@@ -14,6 +14,7 @@ from codec.core.errors import UserError
 from codec.data.code_store import INDEX_FILE, CodeRows, extracted, write_codes
 from codec.data.loader import TrainingBatches, ValidationBatches, train_entries, validation_entries
 from codec.models.base import CodecModel
+from codec.train.stages import codes_of
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -24,7 +25,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     Raises:
         UserError: there are codes already, and not `resume`, or those of another model.
     """
-    folder, recipe, model = trained_run(config, overrides, run)
+    folder, recipe, model = STAGES.trained_run(config, overrides, run)
     target = folder / "codes"
     done = (target / INDEX_FILE).exists()
     if done and not resume:

@@ -10,21 +10,14 @@ from pathlib import Path
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from codec.checkpoint import load_model
-from codec.core.config import Config, load_config
-from codec.core.errors import UserError
-from codec.data.code_store import CodeStore, open_codes
-from codec.models.base import CodecModel
+from codec.core.config import Config
 from codec.models.vqvae2 import VQVAE2Config
-from codec.priors.build import NeuralConfig
 from codec.priors.context import ContextConfig
-from codec.train import LoopConfig, RunFolder
 from codec.train.pictures import PictureConfig
-from codec.train.presets import find_preset
+from codec.train.prior_run import PriorTraining
+from codec.train.stages import Stages
 
-HERE = Path(__file__).parent
 CLASSES_FILE = "classes.json"  # beside the codes: names of the classes, in the order of their numbers
-DEFAULT_RUN = "runs/vqvae2_image"
 
 
 class Extraction(Config):
@@ -44,16 +37,8 @@ class Extraction(Config):
     classes: bool = False
 
 
-class PriorTraining(Config):
-    """One prior, and how it is trained on the stored codes."""
-
-    prior: NeuralConfig
-    batch_size: PositiveInt
-    loop: LoopConfig
-
-
 class CodingTraining(PriorTraining):
-    """The same of a prior that becomes integers, to code with."""
+    """A prior that becomes integers, to code with, and how it is trained."""
 
     prior: ContextConfig  # pyright: ignore[reportIncompatibleVariableOverride] - narrower, and never assigned to
 
@@ -103,39 +88,4 @@ class Recipe(PictureConfig):
         return self
 
 
-def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:
-    """The folder of a run, and its config: a preset or file, or what the folder has recorded if `resume`."""
-    folder = RunFolder(run or DEFAULT_RUN, resume=resume)
-    return folder, load_config(Recipe, find_preset(config, HERE, run=folder), overrides)
-
-
-def trained_run(config: str | None, overrides: list[str], run: str | None) -> tuple[Path, Recipe, CodecModel]:
-    """The folder of a run whose model is trained, its recorded config with `overrides`, and the model.
-
-    Raises:
-        UserError: nothing has been trained there.
-    """
-    if not (Path(run or DEFAULT_RUN) / "checkpoints").exists():
-        raise UserError(f"{run or DEFAULT_RUN} holds no trained model: train it first, or name another --run")
-    folder, recipe = new_run(config, overrides, run, resume=True)
-    return folder.path, recipe, load_model(folder.path, device=recipe.loop.device)
-
-
-def codes_of(model: CodecModel, run: Path) -> CodeStore:
-    """The codes in a run folder.
-
-    Raises:
-        UserError: there are none, or they are another model's.
-    """
-    store = open_codes(run / "codes")
-    check_fingerprint(store.index.fingerprint, model, what=store.folder)
-    return store
-
-
-def check_fingerprint(fingerprint: str, model: CodecModel, *, what: Path) -> None:
-    """Raises UserError unless `what`, made for the model of `fingerprint`, is for `model`."""
-    if fingerprint != model.fingerprint:
-        raise UserError(
-            f"{what} is for the model with fingerprint {fingerprint}; this run's is {model.fingerprint}: "
-            f"delete {what} and make it anew"
-        )
+STAGES = Stages(Recipe, presets=Path(__file__).parent, default_run="runs/vqvae2_image")

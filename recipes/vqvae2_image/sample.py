@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from pipeline import CLASSES_FILE, Sampling, check_fingerprint, codes_of, trained_run
+from pipeline import CLASSES_FILE, STAGES, Sampling
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -22,6 +22,7 @@ from codec.models.base import CodecModel
 from codec.priors.base import NeuralPrior
 from codec.priors.hierarchy import sample_levels
 from codec.priors.rejection import sample_recognised
+from codec.train.stages import check_fingerprint, codes_of
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -36,7 +37,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         UserError: priors are missing or those of another model, a class is unknown, needed or not there, or there are
             pictures already, and not `resume`.
     """
-    folder, recipe, model = trained_run(config, overrides, run)
+    folder, recipe, model = STAGES.trained_run(config, overrides, run)
     priors = [_prior(folder / "priors" / name, model) for name in recipe.priors]
     label = _label(recipe.sampling.label, codes_of(model, folder).folder)
     grid = folder / "samples" / "grid.png"

@@ -7,7 +7,7 @@ codec train vqvae2_image --config photos_cpu.yaml data.train=corpus/manifest.jso
 
 from __future__ import annotations
 
-from pipeline import Recipe, new_run
+from pipeline import STAGES, Recipe
 
 from codec.data.loader import TrainingBatches, ValidationBatches
 from codec.train import train
@@ -25,7 +25,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         overrides: `dotted.key=value`.
         run: folder of the run, `runs/vqvae2_image` if None.
     """
-    folder, recipe = new_run(config, overrides, run, resume=resume)
+    folder, recipe = STAGES.new_run(config, overrides, run, resume=resume)
     fabric = build_fabric(recipe.loop)
     task = build_picture_task(recipe)
     data = TrainingBatches(recipe.data, recipe.model.media, seed=recipe.loop.seed)

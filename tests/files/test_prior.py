@@ -217,7 +217,7 @@ def test_a_prior_that_is_not_of_integers_is_refused(tmp_path: Path, image_model)
     config = ContextConfig.model_validate({"groups": ({"codebooks": 2},)})
     prior = ContextPrior(config, Geometry(ndim=2, level=Grid.of(image_model.levels[0])))
     save_prior(prior, tmp_path / "floats", model_fingerprint=image_model.fingerprint)
-    with pytest.raises(UserError, match="no integers to code with"):
+    with pytest.raises(UserError, match="no integers to code with: run codec train RECIPE --stage prior"):
         coded(PIXELS, image_model, prior=str(tmp_path / "floats"))
     with pytest.raises(UserError, match="no prior"):
         coded(PIXELS, image_model, prior=str(tmp_path / "nowhere"))

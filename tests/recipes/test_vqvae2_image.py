@@ -28,6 +28,7 @@ from codec.files import decode_file, encode_file
 from codec.models import build_model
 from codec.priors.base import Condition, Geometry
 from codec.priors.build import build_neural_prior
+from codec.train import prior_run
 from codec.train.loop import train
 from codec.train.prior_task import PriorTask
 from codec.train.run import RunFolder, read_metrics
@@ -229,15 +230,16 @@ def test_a_prior_stage_that_was_stopped_goes_on_to_the_same_priors(
         (run / "codes" / "index.json").unlink()
         _stage("extract", run, *unlabelled)
     _stage("prior", whole)
-    stage, fits = load_stage(RECIPE, "prior"), []
+    fits = []
 
     def stopped_in_the_second(task, *, config, run, **others):
         fits.append(run.path.name)
         minutes = 1e-9 if len(fits) == 2 else None
         return train(task, config=config.model_copy(update={"max_minutes": minutes}), run=run, **others)
 
-    monkeypatch.setattr(stage, "train", stopped_in_the_second)
-    stage.main(None, [], str(parts), False)
+    with monkeypatch.context() as patched:
+        patched.setattr(prior_run, "train", stopped_in_the_second)
+        _stage("prior", parts)
     assert fits == ["top", "bottom"] and not (parts / "coding").exists()
     with pytest.raises(UserError, match="pass --resume"):
         _stage("prior", parts)
