@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import codec
-from codec.cli import corpora, demo, evaluation, files, models, recipes, splice, tokens
+from codec.cli import alignment, corpora, demo, evaluation, files, models, recipes, splice, tokens
 from codec.core.errors import UserError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for verb in (files.encode, files.decode, files.info, models.models, recipes.trai
 app.command("eval")(evaluation.evaluate)
 app.command("slice")(splice.cut)
 app.command()(splice.concat)
+app.command()(alignment.align)
 for verb in (tokens.tokenize, tokens.detokenize):
     app.command()(verb)
 app.add_typer(recipes.app, name="recipes")
