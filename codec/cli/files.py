@@ -11,6 +11,7 @@ import typer
 from codec.cli.options import AsJson, Bitrate, Device, Duration, Jobs, NumActive, Start
 from codec.cli.show import info_lines, progress_bar, report_lines, say
 from codec.core.errors import UserError
+from codec.core.wording import counted
 
 if TYPE_CHECKING:
     from codec.files.report import CorpusReport
@@ -147,6 +148,11 @@ def tell_folder(source: str, target: str, report: CorpusReport) -> None:
     speed = f", {report.duration_s / report.elapsed_s:.3g} x real time" if report.duration_s else ""
     size = f"{report.bytes} bytes{rate}, {report.elapsed_s:.2f} s{speed}"
     say(f"{source} -> {target}: {report.num_done} of {report.num_files} files{kept}: {size}")
+    if report.num_removed:
+        say(f"removed {counted(report.num_removed, 'file')} of earlier runs, whose names have changed since")
+    if report.orphans:
+        number = counted(len(report.orphans), "file")
+        say(f"{target} still has {number} of sources that are gone, such as {report.orphans[0]}")
     for line in report.damage:
         say(f"damaged: {line}")
     if report.failures:

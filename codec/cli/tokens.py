@@ -12,6 +12,8 @@ from codec.cli.files import tell_folder
 from codec.cli.options import Bitrate, Device, Jobs, NumActive
 from codec.cli.show import progress_bar, report_lines, say
 
+_MOST_DIGITS = 18  # of a row's number; what is longer is a path
+
 
 class Format(StrEnum):
     """Of a shard."""
@@ -67,6 +69,6 @@ def detokenize(
     from codec.files.tokens import decode_tokens, read_tokens
 
     store = read_tokens(tokens)
-    found = store.row(int(row) if row.isdecimal() else row)
+    found = store.row(int(row) if row.isdecimal() and len(row) <= _MOST_DIGITS else row)
     for line in report_lines(decode_tokens(store, found, target, model, device=device)):
         say(line)

@@ -23,9 +23,10 @@ from codec.files.compress import check_rate, encode_file
 from codec.files.container import read_header
 from codec.files.decompress import decode_file, model_of
 from codec.files.header import AudioHeader, Header
-from codec.files.output_folder import finish, open_folder, write_failures
+from codec.files.output_folder import clear_renamed, finish, open_folder, write_failures
 from codec.files.prior import prior_to_read_with, prior_to_write_with
 from codec.files.report import CorpusReport, FileReport, Progress
+from codec.files.sinks import check_suffix
 from codec.files.streams import open_input
 from codec.files.tree import files_below, names_apart
 from codec.files.workers import Failed, num_cores, run_tasks
@@ -76,6 +77,8 @@ def encode_folder(
 
     Run again, it makes what is missing: a file is finished if it is whole, of this model, and no older than its
     source; its bytes are the same whichever run made it. `corpus.json` holds the options, and others are refused.
+    `names.json` holds what was made of what: if a source's file has another name by now, as `a.vqc` has once there is
+    an `a.flac`, that of the old name is removed; if a source is gone, its file stays. The report tells of both.
 
     Args:
         jobs: processes of one thread each; as many as there are cores, or one on a GPU, if None.
@@ -113,25 +116,28 @@ def decode_folder(
     """Decode all .vqc files below `source` into recordings and pictures below `target`: `encode_folder` backwards.
 
     `a.vqc` becomes `a.wav` or `a.png`, or what the options say. A file is finished if it is there and no older than
-    its source.
+    its source; those that earlier runs made are kept or removed as there.
 
     Args:
         jobs, progress: as for `encode_folder`.
 
     Raises:
-        UserError: nothing to decode, or a folder of another run.
+        UserError: nothing to decode, a suffix of no format, or a folder of another run.
     """
     names = files_below(source, lambda path: path.suffix.lower() == CODED, outside=target)
     if not names:
         raise UserError(f"{source} holds no {CODED} file: nothing to decode")
+    suffixes = {name: _suffix_of(source / name) for name in names}
+    if options.suffix:
+        check_suffix(options.suffix, sound=".wav" in suffixes.values(), pictures=".png" in suffixes.values())
+        suffixes = dict.fromkeys(names, options.suffix)
     record = {
         "made_by": "codec decode",
         "source": os.path.abspath(source),
         "fingerprint": read_card(find_model(options.model)).fingerprint if options.model else None,
         **options.model_dump(exclude={"model", "device"}),
     }
-    targets = names_apart({name: options.suffix or _suffix_of(source / name) for name in names})
-    run = _Run(source, target, targets, record, _is_newer, functools.partial(_decoder, options))
+    run = _Run(source, target, names_apart(suffixes), record, _is_newer, functools.partial(_decoder, options))
     return run(jobs or cores_for(options.device), progress)
 
 
@@ -168,6 +174,7 @@ class _Run:
         failures: dict[str, str] = {}
         paths = {self.source / name: self.target / made for name, made in self.names.items()}
         with open_folder(self.target, RECORD, self.record, paths.values()) as unfinished:
+            left = clear_renamed(self.target, {name.as_posix(): made.as_posix() for name, made in self.names.items()})
             todo = [(path, made) for path, made in paths.items() if not self.is_finished(path, made)]
             tasks = [Job(path, made, unfinished / f"{i}{made.suffix}") for i, (path, made) in enumerate(todo)]
             num_kept = len(paths) - len(tasks)
@@ -191,6 +198,8 @@ class _Run:
             bytes=sum(report.bytes for report in reports),
             duration_s=sum(report.duration_s or 0.0 for report in reports),
             elapsed_s=time.perf_counter() - started,
+            num_removed=left.num_removed,
+            orphans=left.orphans,
             damage=tuple(f"{report.source}: {damage.where}" for report in reports for damage in report.damage),
         )
 
@@ -253,7 +262,7 @@ def _is_coded(source: Path, target: Path, *, fingerprint: str) -> bool:
 
 
 def _is_newer(source: Path, target: Path) -> bool:
-    return target.exists() and target.stat().st_mtime >= source.stat().st_mtime
+    return source.exists() and target.exists() and target.stat().st_mtime >= source.stat().st_mtime
 
 
 def _suffix_of(coded: Path) -> str:

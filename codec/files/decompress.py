@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 from codec.checkpoint import list_models, load_model
@@ -64,16 +65,23 @@ def decode_file(
         name, contents, header = decoder.name, decoder.contents, decoder.contents.header
         if whole and not skip_damaged:
             _check_whole(decoder.file, name, contents)
+        written_s = None
         if isinstance(header.media, AudioHeader):
-            interval = (start_s, duration_s)
-            write_recording(decoder, header.media, target, suffix=suffix, model_rate=model_rate, interval=interval)
+            written_s = write_recording(
+                decoder, header.media, target, suffix=suffix, model_rate=model_rate, interval=(start_s, duration_s)
+            )
         elif whole:
             write_picture(decoder, header.media, target, suffix=suffix)
         else:
             raise WrongMediaError(f"{name} is a picture: it has no seconds to start at")
         num_bytes = decoder.file.seek(0, os.SEEK_END)
     damage = tuple(decoder.damage[index] for index in sorted(decoder.damage))
-    return file_report(header, num_bytes, source=name, target=target, started=started, damage=damage)
+    report = file_report(header, num_bytes, source=name, target=target, started=started, damage=damage)
+    if whole or written_s is None or report.sample_rate is None:
+        return report
+    num_samples = round(written_s * report.sample_rate)
+    speed = written_s / report.elapsed_s
+    return replace(report, duration_s=written_s, num_samples=num_samples, real_time_factor=speed)
 
 
 @contextmanager

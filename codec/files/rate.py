@@ -20,11 +20,11 @@ def parse_bitrate(text: str) -> float:
     """Bits per second of `3k`, `0.75k` or `3000`.
 
     Raises:
-        UserError: it is none of that, or nothing at all.
+        UserError: it is none of that, nothing at all, or without end.
     """
     found = _BITRATE.fullmatch(text)
     bitrate_bps = float(found[1]) * (1000 if found[2] else 1) if found else 0.0
-    if not bitrate_bps:
+    if not 0 < bitrate_bps < math.inf:
         raise UserError(f"bitrate {text!r} is none: give bits per second, such as 3000, 3k or 0.75k")
     return bitrate_bps
 

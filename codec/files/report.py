@@ -43,9 +43,10 @@ class FileReport:
     Attributes:
         prior: the coding prior that made it smaller, by name; None for none.
         bytes: of the .vqc file on disk, header and checksums included.
-        duration_s, sample_rate, num_samples, channels: of the recording; None for a picture.
+        duration_s, sample_rate, num_samples, channels: of the recording, or of the part of it that was decoded; None
+            for a picture.
         width, height: of the picture; None for a recording.
-        bitrate_bps, bits_per_pixel: from `bytes`.
+        bitrate_bps, bits_per_pixel: from `bytes`, over the whole recording or picture.
         nominal_bps: bits per second of the codes of a recording if all were equally likely.
         elapsed_s: time taken, reading and writing included.
         real_time_factor: seconds of sound per second taken; above 1 is faster than real time.
@@ -193,6 +194,7 @@ class CorpusReport:
         failures: reasons by path, relative to the folder; the list `failures_path` holds the same.
         bytes: of this run's .vqc files; `duration_s` of its recordings.
         elapsed_s: time this run took.
+        num_removed, orphans: of earlier runs' files, as for `Leftovers`.
         damage: places in this run's files that were lost, a line each, where damage was to be skipped.
     """
 
@@ -204,4 +206,6 @@ class CorpusReport:
     bytes: int
     duration_s: float
     elapsed_s: float
+    num_removed: int = 0
+    orphans: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,7 @@ from codec.core.grid import Grid
 ColumnKind = Literal["string", "int", "float", "bool", "json"]
 ShardFormat = Literal["npz", "parquet"]
 OWN_COLUMNS = ("path", "num_samples", "sample_rate", "channels")
+_DAMAGE = (BadZipFile, zlib.error, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 
 
 class Layout(Config):
@@ -71,10 +75,7 @@ def column_kind(values: Sequence[Any]) -> ColumnKind:
 
 
 def _write_npz(path: Path, rows: Sequence[TokenRow], layout: Layout) -> None:
-    lines = [
-        json.dumps({**{name: getattr(row, name) for name in OWN_COLUMNS}, **row.columns}, ensure_ascii=False) + "\n"
-        for row in rows
-    ]
+    lines = [json.dumps({**{name: getattr(row, name) for name in OWN_COLUMNS}, **row.columns}) + "\n" for row in rows]
     arrays: dict[str, Any] = {f"level{index}": codes for index, codes in enumerate(_joined(rows, layout))}
     frames = np.array([row.codes[0].shape[1] for row in rows], dtype=np.int64)
     np.savez(path, frames=frames, rows=np.frombuffer("".join(lines).encode(), dtype=np.uint8), **arrays)
@@ -85,6 +86,11 @@ def _read_npz(path: Path, layout: Layout) -> Iterator[TokenRow]:
         levels = [shard[f"level{index}"] for index in range(len(layout.levels))]
         offsets = np.concatenate(([0], np.cumsum(shard["frames"])))
         lines = shard["rows"].tobytes().decode().split("\n")
+    wanted = [
+        (ratio * offsets[-1], level.num_codebooks) for level, ratio in zip(layout.levels, layout.ratios, strict=True)
+    ]
+    if [level.shape for level in levels] != wanted or len(lines) != len(offsets):
+        raise ValueError("its arrays do not agree")
     for index in range(len(offsets) - 1):
         facts = json.loads(lines[index])
         codes = tuple(
@@ -171,12 +177,47 @@ def _pyarrow() -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Shards:
-    """How shards of one format are written and read, how many rows one has, and what refuses if that cannot be here."""
+    """Shards of one format.
+
+    Attributes:
+        write: rows to a file.
+        rows: of an undamaged file; `num_rows` how many it has.
+        require: refuses if that cannot be done here.
+    """
 
     write: Callable[[Path, Sequence[TokenRow], Layout], None]
-    read: Callable[[Path, Layout], Iterator[TokenRow]]
-    count: Callable[[Path], int]
+    rows: Callable[[Path, Layout], Iterator[TokenRow]]
+    num_rows: Callable[[Path], int]
     require: Callable[[], object]
+
+    def read(self, path: Path, layout: Layout) -> list[TokenRow]:
+        """All rows.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        self.require()
+        with _undamaged(path):
+            return list(self.rows(path, layout))
+
+    def count(self, path: Path) -> int:
+        """How many rows there are, as the file says without being read whole.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        self.require()
+        with _undamaged(path):
+            return self.num_rows(path)
+
+
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): delete it and run codec tokenize again") from None
 
 
 SHARDS: dict[ShardFormat, Shards] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from codec.core.errors import UserError
 from codec.data.audio import AudioWriter
 from codec.data.image import write_image
 from codec.files.decoder import Decoder
@@ -31,8 +33,8 @@ def write_recording(
     suffix: str | None,
     model_rate: bool,
     interval: tuple[float, float | None] = (0.0, None),
-) -> None:
-    """Decode into a recording, one chunk in memory at a time.
+) -> float:
+    """Decode into a recording, one chunk in memory at a time, and return how many seconds were written.
 
     Args:
         suffix: the format, such as ".flac"; the target's own if None, .wav for a pipe.
@@ -55,6 +57,7 @@ def write_recording(
         AudioWriter(place, rate, media.channels, suffix=suffix) as writer,
     ):
         _write_exactly(writer, blocks, part.stop - part.start, media.channels)
+    return (part.stop - part.start) / rate
 
 
 def write_picture(decoder: Decoder, media: PictureHeader, target: Place, *, suffix: str | None) -> None:
@@ -75,6 +78,22 @@ def write_picture(decoder: Decoder, media: PictureHeader, target: Place, *, suff
         if media.alpha:
             alpha = torch.from_numpy(decoder.alpha(media.height, media.width)).float()[None] / 255.0
         write_image(out, picture, alpha=alpha, grey=media.grey, image_format=image_format)
+
+
+def check_suffix(suffix: str, *, sound: bool, pictures: bool) -> None:
+    """Refuse a format that nothing of what there is can be written in.
+
+    Raises:
+        UserError: says which formats there are.
+    """
+    try:
+        if sound:
+            AudioWriter(io.BytesIO(), 16000, 1, suffix=suffix)
+            return
+    except UserError:
+        if not pictures:
+            raise
+    _image_format("-", suffix)
 
 
 def as_channels(signal: Tensor, channels: int) -> Tensor:

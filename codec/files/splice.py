@@ -54,12 +54,12 @@ def slice_file(source: Place, target: Place, *, start_s: float = 0.0, stop_s: fl
             asked = f"{start_s:g} s to {'the end' if stop_s is None else f'{stop_s:g} s'}"
             raise SpliceError(f"{name} has {media.duration_s:.2f} s: there is nothing from {asked}")
         borders = [_border(header, index) / media.sample_rate for index in range(header.num_chunks + 1)]
-        first = _nearest(borders, start_s)
-        last = _nearest(borders, media.duration_s if stop_s is None else stop_s)
+        end_s = media.duration_s if stop_s is None else min(stop_s, media.duration_s)
+        first, last = _nearest(borders, start_s), _nearest(borders, end_s)
         if first == last:
             width = header.step[0] * header.factor / media.model_rate
             raise SpliceError(
-                f"{name} can be cut every {width:g} s, and from {start_s:g} s to {stop_s:g} s is no whole chunk: "
+                f"{name} can be cut every {width:g} s, and from {start_s:g} s to {end_s:g} s is no whole chunk: "
                 "cut it more widely, or decode that part"
             )
         num_samples = _border(header, last) - _border(header, first)

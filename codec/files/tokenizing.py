@@ -74,26 +74,28 @@ def tokenize_corpus(
     """Write the codes of the recordings of a manifest, or of all below a folder, into shards in `target`.
 
     Channels are mixed down to the model's. The order is that of the manifest, or of the paths. A recording that cannot
-    be tokenized has no row, and is listed in `failures.jsonl`. Run again, it makes the shards that are missing or lack
-    a row; their bytes are the same whichever run made them. `tokens.json` holds the options, and others are refused.
+    be tokenized has no row, and is listed in `failures.jsonl`. Run again, it makes the shards that are missing, are
+    damaged, lack a row or are older than one of their recordings; their bytes are the same whichever run made them.
+    `tokens.json` holds the options, and others are refused.
 
     Args:
         jobs, progress: as for `encode_folder`.
 
     Raises:
-        UserError: nothing to tokenize, a model of pictures, or a folder of another run.
+        UserError: nothing to tokenize, a model of pictures, a name that the format cannot hold, or a folder of another
+            run.
     """
     started = time.perf_counter()
     model = load_model(options.model, device="cpu")
     if not isinstance(model.media, AudioMedia):
         raise WrongMediaError(f"tokens are of sound, and {model.name} codes pictures: choose a model of sound")
     SHARDS[options.shard_format].require()
-    recordings = _recordings(source, target, options.split)
+    recordings = _recordings(source, target, options)
     index = _index(source, recordings, model, model.media, options)
     places = [target / index.shard(number) for number in range(index.num_shards)]
     failures: dict[str, str] = {}
     with open_folder(target, INDEX_FILE, index.model_dump(mode="json"), places) as unfinished:
-        writer = _ShardWriter(target, unfinished, index)
+        writer = _ShardWriter(target, unfinished, index, recordings)
         todo = [
             number for shard in range(index.num_shards) if not writer.is_finished(shard) for number in index.part(shard)
         ]
@@ -112,7 +114,7 @@ def tokenize_corpus(
             failures_path = write_failures(target, failures)
     return CorpusReport(
         num_files=len(recordings),
-        num_done=len(todo) - len(failures),
+        num_done=writer.num_rows,
         num_kept=num_kept,
         failures=failures,
         failures_path=str(failures_path),
@@ -125,16 +127,24 @@ def tokenize_corpus(
 class _ShardWriter:
     """Takes rows in any order, and writes a shard as soon as all of its rows are there."""
 
-    def __init__(self, folder: Path, unfinished: Path, index: TokenIndex):
-        self._folder, self._unfinished, self._index = folder, unfinished, index
+    def __init__(self, folder: Path, unfinished: Path, index: TokenIndex, recordings: Sequence[_Recording]):
+        self._folder, self._unfinished, self._index, self._recordings = folder, unfinished, index, recordings
         self._shards = SHARDS[index.shard_format]
         self._held: dict[int, dict[int, TokenRow | None]] = {}
-        self.num_bytes, self.duration_s = 0, 0.0
+        self.num_rows, self.num_bytes, self.duration_s = 0, 0, 0.0
 
     def is_finished(self, shard: int) -> bool:
-        """Whether all rows are there."""
-        place = self._folder / self._index.shard(shard)
-        return place.exists() and self._shards.count(place) == len(self._index.part(shard))
+        """Whether all rows are there, undamaged, and no recording is newer; one that is gone is not."""
+        place, part = self._folder / self._index.shard(shard), self._index.part(shard)
+        if not place.exists():
+            return False
+        sources = [self._recordings[number].place for number in part]
+        if any(os.path.exists(source) and source.stat().st_mtime > place.stat().st_mtime for source in sources):
+            return False
+        try:
+            return len(self._shards.read(place, self._index)) == len(part)
+        except UserError:
+            return False
 
     def add(self, number: int, row: TokenRow | None) -> None:
         """Take the row of recording `number`; None if it has none."""
@@ -147,6 +157,7 @@ class _ShardWriter:
     def _write(self, shard: int, rows: list[TokenRow]) -> None:
         name = self._index.shard(shard)
         self._shards.write(self._unfinished / name, rows, self._index)
+        self.num_rows += len(rows)
         self.num_bytes += (self._unfinished / name).stat().st_size
         self.duration_s += sum(row.num_samples / row.sample_rate for row in rows)
         finish(self._unfinished / name, self._folder / name)
@@ -176,7 +187,8 @@ def _tokenizer(options: Tokenizing) -> Callable[[_Recording], TokenRow]:
     return tokenize
 
 
-def _recordings(source: Path, target: Path, split: str | None) -> list[_Recording]:
+def _recordings(source: Path, target: Path, options: Tokenizing) -> list[_Recording]:
+    split = options.split
     if source.is_dir():
         if split is not None:
             raise UserError(f"{source} is a folder, which has no split {split!r}: give a manifest, or leave it out")
@@ -187,6 +199,10 @@ def _recordings(source: Path, target: Path, split: str | None) -> list[_Recordin
         found = [_of_entry(entry, source.parent) for entry in entries]
     if not found:
         raise UserError(f"{source} holds no recordings: nothing to tokenize")
+    if options.shard_format == "parquet":
+        for path in (recording.path for recording in found):
+            if path.encode(errors="replace").decode() != path:
+                raise UserError(f"{path!r} is no name in UTF-8, and Parquet takes no other: rename it, or choose npz")
     return found
 
 

@@ -70,7 +70,10 @@ class TokenIndex(Layout):
 
 @dataclass(frozen=True)
 class TokenStore:
-    """The tokens of a corpus: iterate over its rows, which are in the order of the manifest."""
+    """The tokens of a corpus: iterate over its rows, which are in the order of the manifest.
+
+    A shard that is damaged is a UserError once it is read.
+    """
 
     folder: Path
     index: TokenIndex
@@ -97,11 +100,11 @@ class TokenStore:
         for shard in range(self.index.num_shards):
             count = self._count(shard)
             if before <= key < before + count:
-                return list(self._rows(shard))[key - before]
+                return self._rows(shard)[key - before]
             before += count
         raise UserError(f"{self.folder} has {before} rows, from 0 on: there is none of number {key}")
 
-    def _rows(self, shard: int) -> Iterator[TokenRow]:
+    def _rows(self, shard: int) -> list[TokenRow]:
         return SHARDS[self.index.shard_format].read(self.folder / self.index.shard(shard), self.index)
 
     def _count(self, shard: int) -> int:

@@ -13,6 +13,8 @@ from codec.core.errors import UserError
 def files_below(folder: Path, wanted: Callable[[Path], bool], *, outside: Path) -> list[Path]:
     """Paths, relative to `folder` and in order, of the files below it that are `wanted`; hidden ones are passed over.
 
+    So are pipes and devices, but not links that lead nowhere.
+
     Args:
         outside: a folder that is not looked into; it may not be `folder` itself.
 
@@ -32,7 +34,7 @@ def files_below(folder: Path, wanted: Callable[[Path], bool], *, outside: Path) 
             if not name.startswith(".") and not (outside.exists() and outside.samefile(here / name))
         ]
         found += [(here / name).relative_to(folder) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if wanted(path))
+    return sorted(path for path in found if wanted(path) and not _is_special(folder / path))
 
 
 def names_apart(suffixes: Mapping[Path, str]) -> dict[Path, Path]:
@@ -48,6 +50,10 @@ def names_apart(suffixes: Mapping[Path, str]) -> dict[Path, Path]:
         if not clashing:
             return chosen
         whole |= clashing
+
+
+def _is_special(path: Path) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def _refuse(error: OSError) -> None:

@@ -47,9 +47,24 @@ def test_a_failure_is_told_in_a_line_and_by_the_exit_code(
     assert "broken.wav" in (here / "coded" / "failures.jsonl").read_text()
 
 
+def test_files_of_sources_that_have_changed_are_told_of(
+    here: Path, audio_model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in").mkdir()
+    for name in ("x.wav", "y.wav"):
+        Path("in", name).write_bytes(Path("speech.wav").read_bytes())
+    assert main(["encode", "in", "coded", "-m", audio_model, "--jobs", "1"]) == 0
+    Path("in", "y.wav").rename("in/x.aiff")
+    assert main(["encode", "in", "coded", "-m", audio_model, "--jobs", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "removed 1 file of earlier runs" in said
+    assert "coded still has 1 file of sources that are gone, such as y.vqc" in said
+
+
 def test_tokens_come_back_as_sound_by_number_and_by_path(here: Path, audio_model: str) -> None:
     recordings(here / "in", 3)
     assert main(["tokenize", "in", "tokens", "-m", audio_model, "--num-active", "1", "--shard-size", "2"]) == 1
+    assert main(["detokenize", "tokens", "1" * 5000, "no.wav", "-m", audio_model]) == 2
     assert main(["detokenize", "tokens", "1", "one.wav", "-m", audio_model]) == 0
     assert main(["detokenize", "tokens", "a/002.wav", "two.wav", "-m", audio_model]) == 0
     one, two = (soundfile.read(name)[0] for name in ("one.wav", "two.wav"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -18,8 +20,8 @@ from codec.core.errors import UserError
 from codec.data.audio import write_audio
 from codec.files import decode_file, encode_file, read_info
 from codec.files.corpus import Decoding, Encoding, decode_folder, encode_folder
-from codec.files.output_folder import open_folder
-from codec.files.tree import names_apart
+from codec.files.output_folder import clear_renamed, finish, open_folder, write_failures
+from codec.files.tree import files_below, names_apart
 from codec.models.tiny import tiny_model
 from tests.files.media import scene, tone
 from tests.files.trees import contents, interrupted, recordings
@@ -160,7 +162,50 @@ def test_recordings_of_one_name_are_kept_apart(tmp_path: Path, tiny: str) -> Non
     assert lengths == {"x.wav.vqc": 900, "x.flac.vqc": 901, "y.vqc": 902}
 
 
-@given(st.sets(st.builds("{}.{}".format, st.sampled_from(["a", "a.wav", "b"]), st.sampled_from(["wav", "ogg", "au"]))))
+def test_a_file_whose_source_has_another_name_for_it_now_is_removed(tmp_path: Path, tiny: str) -> None:
+    source, coded, back = (tmp_path / name for name in ("in", "coded", "back"))
+    source.mkdir()
+    for name, num_samples in (("x.wav", 900), ("y.wav", 901)):
+        write_audio(source / name, tone(num_samples), 16000)
+    encode_folder(source, coded, Encoding(model=tiny), jobs=1)
+    decode_folder(coded, back, Decoding(model=tiny), jobs=1)
+    write_audio(source / "x.flac", tone(902), 16000)
+    (source / "y.wav").unlink()
+    report = encode_folder(source, coded, Encoding(model=tiny), jobs=1)
+    assert (report.num_done, report.num_removed, report.orphans) == (2, 1, ("y.vqc",))
+    assert {path.name for path in coded.glob("*.vqc")} == {"x.wav.vqc", "x.flac.vqc", "y.vqc"}
+    report = decode_folder(coded, back, Decoding(model=tiny), jobs=1)
+    assert (report.num_done, report.num_kept, report.num_removed, report.orphans) == (2, 1, 0, ("x.wav",))
+
+
+_SOURCES = st.sets(
+    st.builds("{}.{}".format, st.sampled_from(["a", "a.wav", "b"]), st.sampled_from(["wav", "ogg", "au"]))
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(_SOURCES, min_size=1, max_size=4))
+def test_whatever_sources_come_and_go_a_file_is_of_the_source_it_is_named_by(changes: list[set[str]]) -> None:
+    """Each file holds the name of what it was made of."""
+    with tempfile.TemporaryDirectory() as folder:
+        before: dict[str, str] = {}
+        for sources in changes:
+            chosen = names_apart(dict.fromkeys(map(Path, sources), ".vqc"))
+            names = {source.name: made.name for source, made in chosen.items()}
+            left = clear_renamed(Path(folder), names)
+            there = {path.name: path.read_text() for path in Path(folder).glob("*.vqc")}
+            for made, source in before.items():
+                wrong = made != names[source] if source in names else made in names.values()
+                assert (made not in there) == wrong
+            orphans = {made for made, source in there.items() if source not in names}
+            assert (left.num_removed, set(left.orphans)) == (len(before) - len(there), orphans)
+            for source, made in names.items():
+                Path(folder, made).write_text(source)
+                there[made] = source
+            before = there
+
+
+@given(_SOURCES)
 def test_no_two_files_get_one_name_and_a_lone_one_keeps_its_own(names: set[str]) -> None:
     chosen = names_apart(dict.fromkeys(map(Path, names), ".vqc"))
     assert len(set(chosen.values())) == len(names)
@@ -191,6 +236,62 @@ def test_damage_that_is_skipped_is_told(tmp_path: Path, tiny: str) -> None:
     coded.write_bytes(damaged)
     report = decode_folder(tmp_path / "coded", tmp_path / "back", Decoding(model=tiny, skip_damaged=True), jobs=1)
     assert len(report.damage) == 1 and "chunk" in report.damage[0]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_a_name_that_is_not_utf_8_is_a_name_like_any_other(tmp_path: Path, tiny: str) -> None:
+    source, name = tmp_path / "in", os.fsdecode(b"\xff.wav")
+    source.mkdir()
+    write_audio(source / f"good{name}", tone(900), 16000)
+    (source / f"bad{name}").write_bytes(b"no sound")
+    report = encode_folder(source, tmp_path / "out", Encoding(model=tiny), jobs=1)
+    assert report.num_done == 1 and list(report.failures) == [f"bad{name}"]
+    lines = Path(report.failures_path).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["path"] for line in lines] == [f"bad{name}"]
+
+
+def test_a_list_of_failures_stays_until_the_next_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_failures(tmp_path, {"a": "why"})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("codec.files.output_folder.atomic_write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        write_failures(tmp_path, {"b": "why"})
+    assert (tmp_path / "failures.jsonl").read_text() == '{"path": "a", "reason": "why"}\n'
+
+
+def test_pipes_are_passed_over_and_links_that_lead_nowhere_are_failures(tmp_path: Path, tiny: str) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    os.mkfifo(source / "pipe.wav")
+    write_audio(source / "lost.wav", tone(900), 16000)
+    assert files_below(source, lambda _: True, outside=tmp_path / "out") == [Path("lost.wav")]
+    assert encode_folder(source, tmp_path / "out", Encoding(model=tiny), jobs=1).num_done == 1
+    (source / "lost.wav").unlink()
+    (source / "lost.wav").symlink_to("nowhere")
+    report = encode_folder(source, tmp_path / "out", Encoding(model=tiny), jobs=1)
+    assert list(report.failures) == ["lost.wav"] and (tmp_path / "out" / "lost.vqc").exists()
+
+
+@pytest.mark.parametrize("suffix", [".xyz", ".a/b", ".png"])
+def test_a_suffix_that_nothing_can_be_written_in_is_refused_before_the_folder_is_begun(
+    tmp_path: Path, tiny: str, suffix: str
+) -> None:
+    (tmp_path / "coded").mkdir()
+    write_audio(tmp_path / "x.wav", tone(900), 16000)
+    encode_file(tmp_path / "x.wav", tmp_path / "coded" / "x.vqc", tiny)
+    with pytest.raises(UserError, match="cannot write audio with the suffix"):
+        decode_folder(tmp_path / "coded", tmp_path / "back", Decoding(model=tiny, suffix=suffix), jobs=1)
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_failure_to_give_a_file_its_name_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "a.vqc").mkdir()
+    (tmp_path / "0.vqc").touch()
+    with pytest.raises(UserError, match=f"^cannot write {tmp_path / 'a.vqc'}: Is a directory$"):
+        finish(tmp_path / "0.vqc", tmp_path / "a.vqc")
 
 
 def test_a_folder_that_is_its_own_output_is_refused(tmp_path: Path, tiny: str) -> None:

@@ -42,7 +42,9 @@ def test_a_bitrate_is_read_in_bits_or_in_thousands_of_them(text: str, bitrate_bp
     assert parse_bitrate(text) == bitrate_bps
 
 
-@pytest.mark.parametrize("text", ["", "k", "3kbps", "-3k", "0", "0.0k", "1e3", "nan", "3 k", "3k\n", "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "k", "3kbps", "-3k", "0", "0.0k", "1e3", "nan", "3 k", "3k\n", "٣", "9" * 400, "9" * 308 + "k"]
+)
 def test_what_is_no_bitrate_is_refused_and_the_message_shows_one(text: str) -> None:
     with pytest.raises(UserError, match="such as 3000, 3k"):
         parse_bitrate(text)

@@ -250,3 +250,14 @@ def test_a_stream_that_cannot_seek_is_read(audio_model: VQVAE) -> None:
     encode_file(Pipe(wav.getvalue()), piped, audio_model)  # type: ignore[arg-type]
     encode_file(wav, direct, audio_model)
     assert piped.getvalue() == direct.getvalue()
+
+
+@pytest.mark.parametrize("model_rate", [False, True])
+def test_the_report_is_of_the_part_that_was_decoded_but_for_the_bitrate(audio_model: VQVAE, model_rate: bool) -> None:
+    coded = io.BytesIO()
+    encode_file(as_wav(tone(8000, 8000), 8000), coded, audio_model)
+    coded.seek(0)
+    report = decode_file(coded, io.BytesIO(), audio_model, model_rate=model_rate, start_s=0.25, duration_s=0.125)
+    assert (report.duration_s, report.num_samples) == (0.125, 1000)
+    assert report.real_time_factor == 0.125 / report.elapsed_s
+    assert report.bitrate_bps == 8 * len(coded.getvalue())

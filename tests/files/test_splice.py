@@ -126,9 +126,14 @@ def test_edges_move_to_the_nearest_border_and_the_report_says_so(audio_model: VQ
     assert [note.split(" moved")[0] for note in report.notes] == ["start", "stop"]
     assert "0.07 s to the border at 0.064 s" in report.notes[0]
     assert slice_file(again(whole), io.BytesIO(), start_s=0.064, stop_s=9.0).notes == ()
-    for start, stop in ((0.07, 0.08), (0.1, 0.1), (0.2, 0.1), (9.0, None), (-1.0, None), (float("nan"), None)):
+    for start, stop in ((0.07, 0.08), (0.1, 0.1), (0.2, 0.1), (0.26, None), (9, None), (-1, None), (float("nan"), 1)):
         with pytest.raises(SpliceError):
             slice_file(again(whole), io.BytesIO(), start_s=start, stop_s=stop)
+
+
+def test_a_stop_after_the_end_is_the_end(audio_model: VQVAE) -> None:
+    whole = coded(4 * CHUNK + 100, audio_model)
+    assert all(sliced(whole, stop_s=stop_s).getvalue() == whole.getvalue() for stop_s in (9.0, 1e17, float("inf")))
 
 
 def test_a_file_that_ends_inside_a_chunk_can_only_be_the_last(audio_model: VQVAE) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codec.checkpoint import load_model, save_model
 from codec.core.errors import UserError
@@ -147,6 +151,83 @@ def test_a_shard_that_lacks_a_row_is_made_again_once_it_can_be_whole(
     assert (report.num_done, report.num_kept, report.failures) == (2, 2, {})
     assert [row.path for row in read_tokens(tmp_path / "tokens")][1] == "wavs/gone.wav"
     assert not (tmp_path / "tokens" / "failures.jsonl").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> Path:
+    """A folder of a recording that is listed twice and one that is none, twice too; and its tokens in each format."""
+    folder = tmp_path_factory.mktemp("finished")
+    write_audio(folder / "x.wav", tone(900), 16000)
+    (folder / "broken.wav").write_bytes(b"no sound")
+    lines = [json.dumps({"path": name}) + "\n" for name in ("x.wav", "broken.wav", "x.wav", "broken.wav")]
+    (folder / "manifest.jsonl").write_text("".join(lines))
+    for shard_format in FORMATS:
+        options = Tokenizing(model=models["tiny"], shard_format=shard_format)
+        report = tokenize_corpus(folder / "manifest.jsonl", folder / shard_format, options, jobs=1)
+        assert (report.num_files, report.num_done) == (4, 2), "a path that fails twice is two recordings less"
+    return folder
+
+
+@given(st.sampled_from(FORMATS), st.floats(0, 1, exclude_max=True), st.integers(0, 255))
+def test_a_damaged_shard_is_read_as_it_was_or_refused_in_a_line(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory, shard_format: str, place: float, change: int
+) -> None:
+    """Without a change it is cut there. Parquet has no checksums, so what is read may differ."""
+    whole = read_tokens(finished / shard_format)
+    folder = tmp_path_factory.getbasetemp() / "damaged"
+    shutil.copytree(finished / shard_format, folder, dirs_exist_ok=True)
+    shard = bytearray((finished / shard_format / whole.index.shard(0)).read_bytes())
+    position = int(place * len(shard))
+    shard[position:] = bytes([shard[position] ^ change]) + shard[position + 1 :] if change else b""
+    (folder / whole.index.shard(0)).write_bytes(shard)
+    damaged = read_tokens(folder)
+    try:
+        len(damaged)
+        rows = list(damaged)
+    except UserError as error:
+        assert "is damaged" in str(error) and "run codec tokenize again" in str(error) and "\n" not in str(error)
+    else:
+        assert change, "a shard that was cut was read"
+        if shard_format == "npz":
+            for row, wanted in zip(rows, whole, strict=True):
+                assert row.path == wanted.path
+                np.testing.assert_array_equal(row.codes[0], wanted.codes[0])
+
+
+def test_a_shard_that_is_damaged_or_older_than_a_recording_is_made_again(
+    tmp_path: Path, models: dict[str, str]
+) -> None:
+    source, options = recordings(tmp_path / "in", 2), Tokenizing(model=models["tiny"], shard_size=2)
+    (source / "broken.wav").unlink()
+    tokenize_corpus(source, tmp_path / "tokens", options, jobs=1)
+    wanted, shard = contents(tmp_path / "tokens"), tmp_path / "tokens" / "shard-00000.npz"
+    data = wanted[shard.name]
+    at = data.index(b"level0.npy") + 200  # in the codes, which counting the rows does not read
+    for spoilt in (data[:100], b"", data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]):
+        shard.write_bytes(spoilt)
+        report = tokenize_corpus(source, tmp_path / "tokens", options, jobs=1)
+        assert (report.num_done, report.num_kept) == (2, 0)
+        assert contents(tmp_path / "tokens") == wanted
+    os.utime(shard, (1, 1))
+    assert tokenize_corpus(source, tmp_path / "tokens", options, jobs=1).num_done == 2
+    (source / "a" / "001.wav").unlink()
+    (source / "a" / "001.wav").symlink_to("nowhere")
+    report = tokenize_corpus(source, tmp_path / "tokens", options, jobs=1)
+    assert (report.num_kept, contents(tmp_path / "tokens")) == (2, wanted), "what is gone is heard no more"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_a_name_that_is_not_utf_8_has_a_row_in_npz_and_is_refused_for_parquet(
+    tmp_path: Path, models: dict[str, str]
+) -> None:
+    source, name = tmp_path / "in", os.fsdecode(b"good\xff.wav")
+    source.mkdir()
+    write_audio(source / name, tone(900), 16000)
+    tokenize_corpus(source, tmp_path / "tokens", Tokenizing(model=models["tiny"]), jobs=1)
+    assert read_tokens(tmp_path / "tokens").row(name).num_samples == 900
+    with pytest.raises(UserError, match="is no name in UTF-8"):
+        tokenize_corpus(source, tmp_path / "table", Tokenizing(model=models["tiny"], shard_format="parquet"), jobs=1)
+    assert not (tmp_path / "table").exists()
 
 
 def test_another_manifest_or_rate_in_a_folder_that_was_begun_is_refused(
