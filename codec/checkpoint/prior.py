@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from codec.checkpoint.model import fingerprint_of
 from codec.checkpoint.store import read_tensors, write_tensors
+from codec.checkpoint.weights import fill, fingerprint_of
 from codec.checkpoint.zoo import PRETRAINED
 from codec.core.config import Config, parse_config
 from codec.core.device import resolve_device
@@ -88,10 +88,7 @@ def load_prior(path: str | Path, *, device: str | torch.device = "auto") -> Prio
     if fingerprint_of(described, tensors) != header.fingerprint:
         raise UserError(f"{path} does not match its fingerprint {header.fingerprint}: the file is damaged")
     prior = build_prior(header.config, header.geometry)
-    try:
-        prior.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit its own config: {str(error).splitlines()[-1].strip()}") from None
+    fill(prior, tensors, path)
     prior.name, prior.fingerprint, prior.model_fingerprint = header.name, header.fingerprint, header.model_fingerprint
     return prior.to(target).eval().requires_grad_(False)
 

@@ -47,13 +47,13 @@ def read_card(path: Path) -> ModelCard:
     )
 
 
-def model_header(path: Path, headers: dict[str, Any]) -> dict[str, Any]:
-    """What the toolkit wrote about the model into `headers`, those of the file `path`.
+def model_header(path: Path, headers: dict[str, Any], key: str = MODEL_KEY) -> dict[str, Any]:
+    """What the toolkit wrote about the model under `key` into `headers`, those of the file `path`.
 
     Raises:
         UserError: nothing, or not what this version reads.
     """
-    header = headers.get(MODEL_KEY)
+    header = headers.get(key)
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise UserError(f"{path} holds no model: it was not written by this toolkit")
     if header["format"] > FORMAT:
@@ -65,16 +65,19 @@ def model_header(path: Path, headers: dict[str, Any]) -> dict[str, Any]:
     return header
 
 
-def find_model(name_or_folder: str | Path) -> Path:
+def find_model(name_or_folder: str | Path, file: str = MODEL_FILE) -> Path:
     """The model file behind a bundled name, a model folder, a run folder (its best) or the file itself.
+
+    Args:
+        file: what it is called in its folder.
 
     Raises:
         UserError: nothing is there; the message lists the bundled names.
     """
-    bundled = PRETRAINED / str(name_or_folder) / MODEL_FILE
+    bundled = PRETRAINED / str(name_or_folder) / file
     folder = Path(name_or_folder)
-    for path in (bundled, folder / MODEL_FILE, folder / "checkpoints" / "best" / MODEL_FILE, folder):
+    for path in (bundled, folder / file, folder / "checkpoints" / "best" / file, folder):
         if path.is_file():
             return path
-    names = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob(f"*/{MODEL_FILE}"))) or "none"
-    raise UserError(f"no model {str(name_or_folder)!r}: give a folder with {MODEL_FILE}, or a bundled name ({names})")
+    names = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob(f"*/{file}"))) or "none"
+    raise UserError(f"no model {str(name_or_folder)!r}: give a folder with {file}, or a bundled name ({names})")

@@ -7,9 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from codec.checkpoint import list_models, load_model, save_model
-from codec.checkpoint.model import FORMAT
 from codec.checkpoint.store import read_tensors, write_tensors
-from codec.checkpoint.zoo import MODEL_FILE, MODEL_KEY, PRETRAINED, find_model
+from codec.checkpoint.zoo import FORMAT, MODEL_FILE, MODEL_KEY, PRETRAINED, find_model
 from codec.core.errors import UserError
 from codec.models.tiny import tiny_model
 

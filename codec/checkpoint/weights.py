@@ -1,0 +1,94 @@
+"""Modules with a config as files: weights, config, card and fingerprint, written and read back the same way for all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from codec.checkpoint.store import read_tensors, write_tensors
+from codec.checkpoint.zoo import FORMAT, model_header
+from codec.core.device import resolve_device
+from codec.core.errors import UserError
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def write_module(
+    module: nn.Module, path: Path, *, key: str, name: str | None, dtype: torch.dtype, card: dict[str, Any] | None
+) -> str:
+    """Write `module` and its `config` to `path`, under `key` of the header, and return the fingerprint of both.
+
+    Args:
+        name: what it is called from here on; that of the folder if None.
+        dtype: of parameters on disk (float16 halves the size); integers and codebook statistics keep theirs.
+        card: JSON-able facts about it, not part of the fingerprint.
+    """
+    tensors = weights_of(module, dtype)
+    config = module.config.model_dump(mode="json")  # pyright: ignore
+    header = {
+        "format": FORMAT,
+        "name": name or path.parent.resolve().name,
+        "fingerprint": fingerprint_of(config, tensors),
+        "config": config,
+        "card": card or {},
+    }
+    write_tensors(path, tensors, header={key: header})
+    return header["fingerprint"]
+
+
+def read_module(path: Path, *, key: str, build: Callable[[Any, str], ModuleT], device: str | torch.device) -> ModuleT:
+    """What `write_module` wrote to `path`, in eval mode.
+
+    Args:
+        build: from the plain tree of its config, and where that comes from, to a module with `name` and `fingerprint`.
+        device: auto (CUDA where present), cpu or cuda.
+
+    Raises:
+        UserError: the file is damaged, newer than this version, or of something else.
+    """
+    target = resolve_device(str(device))
+    tensors, headers = read_tensors(path)
+    header = model_header(path, headers, key)
+    if fingerprint_of(header["config"], tensors) != header["fingerprint"]:
+        raise UserError(f"{path} does not match its fingerprint {header['fingerprint']}: the file is damaged")
+    module = build(header["config"], str(path))
+    fill(module, tensors, path)
+    module.name, module.fingerprint = header["name"], header["fingerprint"]  # pyright: ignore
+    return module.to(target).eval().requires_grad_(False)
+
+
+def weights_of(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The state of `module` on the CPU; parameters in `dtype`, buffers as they are."""
+    parameters = {key for key, _ in module.named_parameters()}
+    return {
+        key: (tensor.detach().to(dtype) if key in parameters else tensor.detach()).cpu()
+        for key, tensor in module.state_dict().items()
+    }
+
+
+def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Give `module` the weights out of the file `path`, whatever their precision there.
+
+    Raises:
+        UserError: they are not those of such a module.
+    """
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit its own config: {str(error).splitlines()[-1].strip()}") from None
+
+
+def fingerprint_of(config: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """16 hex digits of SHA-256 over the config and every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
