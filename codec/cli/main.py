@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import codec
-from codec.cli import alignment, corpora, demo, evaluation, files, models, recipes, splice, tokens
+from codec.cli import alignment, corpora, demo, evaluation, files, models, recipes, splice, tokens, units
 from codec.core.errors import UserError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command()(alignment.align)
 for verb in (tokens.tokenize, tokens.detokenize):
     app.command()(verb)
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(units.app, name="units")
 
 _MISTAKE, _INTERRUPTED = 2, 130
 _UsageError: Any = typer.BadParameter.__base__  # Typer names no public class for it

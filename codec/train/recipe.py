@@ -20,6 +20,18 @@ def _without_nulls(weights: Any) -> Any:
 Weights = Annotated[dict[str, float], BeforeValidator(_without_nulls)]
 
 
+def check_crops(data: DataConfig, factor: int) -> None:
+    """Raises ValueError unless crops of `data` are multiples of `factor` positions, those of one code."""
+    for name in ("crop", "validation_crop"):
+        size = getattr(data, name)
+        if size is not None and size % factor:
+            nearest = max(1, round(size / factor)) * factor
+            raise ValueError(
+                f"data.{name} is {size}, but the model makes one code of {factor} positions: "
+                f"take a multiple, such as {nearest}"
+            )
+
+
 class TrainingConfig(Config):
     """Data, model and loop."""
 
@@ -29,15 +41,7 @@ class TrainingConfig(Config):
 
     @model_validator(mode="after")
     def _crops_are_whole_codes(self) -> TrainingConfig:
-        factor = self.model.downsample_factor
-        for name in ("crop", "validation_crop"):
-            size = getattr(self.data, name)
-            if size is not None and size % factor:
-                nearest = max(1, round(size / factor)) * factor
-                raise ValueError(
-                    f"data.{name} is {size}, but the model makes one code of {factor} positions: "
-                    f"take a multiple, such as {nearest}"
-                )
+        check_crops(self.data, self.model.downsample_factor)
         return self
 
 

@@ -1,0 +1,79 @@
+"""`codec units`: speech to units, and what units are worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codec.cli.options import Device
+from codec.cli.show import progress_bar, say
+from codec.core.wording import counted
+
+app = typer.Typer(help="Write speech down in units, and measure what they are worth.", no_args_is_help=True)
+
+_Source = Annotated[str, typer.Argument(metavar="MANIFEST|DIR", help="Recordings.")]
+_Model = Annotated[str, typer.Option("--model", "-m", help="A bundled name, a run folder or a folder.")]
+_Split = Annotated[list[str] | None, typer.Option("--split", help="Of the manifest; may be repeated. Default: all.")]
+
+
+@app.command()
+def encode(
+    source: _Source,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A .jsonl or .parquet file.")],
+    model: _Model,
+    split: _Split = None,
+    device: Device = "auto",
+) -> None:
+    """Write recordings down in units: all of them, and without repetitions with their times.
+
+    A recording that cannot be read is named, and the exit code is 1.
+    """
+    from codec.checkpoint.units import load_units
+    from codec.files.speech_entries import speech_entries
+    from codec.files.unit_lines import write_units
+
+    loaded = load_units(model, device=device)
+    entries = speech_entries(Path(source), splits=split or ())
+    with progress_bar("writing units") as progress:
+        written = write_units(loaded, entries, target, progress=progress)
+    say(f"{target}: {counted(written.num_written, 'recording')} in {loaded.codebook_size} units of {loaded.name}")
+    for path, reason in written.failures.items():
+        say(f"left out {path}: {reason}")
+    if written.failures:
+        raise typer.Exit(1)
+
+
+@app.command("eval")
+def evaluate(
+    source: _Source,
+    model: _Model,
+    phones: Annotated[
+        Path | None, typer.Option(help="Phone times: JSONL, a folder of TextGrids, or a ZeroSpeech .item file.")
+    ] = None,
+    split: _Split = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many recordings, spread over all.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Tell how well units carry phones and drop the speaker: ABX, accuracy, information, boundaries, bits, a probe."""
+    from codec.checkpoint.units import load_units
+    from codec.core.atomic import atomic_write_text
+    from codec.eval.heard import hear
+    from codec.eval.phones import read_phones
+    from codec.eval.unit_table import unit_lines
+    from codec.eval.units import score_units
+    from codec.files.speech_entries import speech_entries
+
+    found = read_phones(phones) if phones else {}
+    loaded = load_units(model, device=device)
+    entries = speech_entries(Path(source), splits=split or (), limit=limit, stems=found.keys())
+    with progress_bar("listening") as progress:
+        heard = list(hear(loaded, entries, found, progress=progress))
+    scores = score_units(loaded, heard)
+    if json_path:
+        atomic_write_text(json_path, json.dumps(scores.as_dict(), indent=2) + "\n")
+    for line in unit_lines(scores):
+        say(line)

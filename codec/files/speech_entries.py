@@ -1,0 +1,44 @@
+"""Which recordings units are made of or measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from codec.core.errors import UserError
+from codec.data.manifest import Entry, kind_of, read_manifest
+from codec.files.tree import files_below
+
+
+def speech_entries(
+    source: Path,
+    *,
+    splits: Sequence[str] = (),
+    limit: int | None = None,
+    stems: Collection[str] = (),
+) -> list[Entry]:
+    """The recordings of a manifest, or of all below a folder.
+
+    Args:
+        splits: of a manifest; all if there are none.
+        limit: at most so many, spread evenly.
+        stems: keep only files of these names, without folder and suffix; all if there are none.
+
+    Raises:
+        UserError: there is nothing, or no such split.
+    """
+    if source.is_dir():
+        if splits:
+            raise UserError(f"{source} is a folder, which has no split {splits[0]!r}: give a manifest, or leave it out")
+        names = files_below(source, lambda path: kind_of(path) == "audio", outside=source / ".none")
+        entries = [Entry(path=source / name, kind="audio") for name in names]
+    else:
+        entries = [entry for entry in read_manifest(source, split=splits or None) if entry.kind == "audio"]
+    if not entries:
+        raise UserError(f"{source} holds no recordings")
+    if stems:
+        entries = [entry for entry in entries if entry.path.stem in stems]
+        if not entries:
+            raise UserError(f"no recording of {source} has phone times: look at the names of the files")
+    count = min(limit or len(entries), len(entries))
+    return [entries[index * len(entries) // count] for index in range(count)]

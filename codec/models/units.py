@@ -1,0 +1,120 @@
+"""What every model of speech units is to training, evaluation and files: speech in, one unit per frame out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from codec.core.config import Config
+from codec.core.errors import UserError
+from codec.nn.features import FeatureConfig, Features
+from codec.quantize.base import Quantizer
+
+
+class UnitConfig(Config):
+    """What the config of every kind of unit model says.
+
+    Attributes:
+        sample_rate: Hz.
+        features: what it hears.
+    """
+
+    sample_rate: PositiveInt = 16000
+    features: FeatureConfig
+
+    @property
+    def frames_per_unit(self) -> int:
+        """Frames of features for one unit."""
+        raise NotImplementedError
+
+    @property
+    def downsample_factor(self) -> int:
+        """Samples for one unit."""
+        return self.features.hop_length * self.frames_per_unit
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a training step of a unit model came to.
+
+    Attributes:
+        losses: unweighted 0-d losses by name.
+        stats: detached 0-d figures by name.
+    """
+
+    losses: dict[str, Tensor]
+    stats: dict[str, Tensor]
+
+
+class UnitModel(nn.Module, ABC):
+    """Speech `[b, 1, time]` at `sample_rate` Hz to units `[b, num_units]`, one for every `downsample_factor` samples.
+
+    Features are normalised over a whole recording, so a recording is given whole. A subclass builds `encoder`
+    (features to latents) and `quantizer` (of one codebook), and says what it learns from.
+    """
+
+    encoder: nn.Module
+    quantizer: Quantizer
+
+    def __init__(self, config: UnitConfig):
+        super().__init__()
+        self.config = config
+        self.name = "unsaved"
+        self.fingerprint = "0" * 16
+        self.features = Features(config.features, sample_rate=config.sample_rate)
+
+    @property
+    @abstractmethod
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of the losses that `forward` returns; none: it does not learn by gradient."""
+
+    @abstractmethod
+    def forward(self, signal: Tensor, *, mask: Tensor | None = None) -> Learnt:
+        """Losses of speech `[b, 1, time]`, `mask` `[b, time]` True where it is real."""
+
+    @property
+    def frame_rate(self) -> float:
+        """Units per second, in Hz."""
+        return self.config.sample_rate / self.config.downsample_factor
+
+    @property
+    def codebook_size(self) -> int:
+        """Different units."""
+        return self.quantizer.codebook_size
+
+    def latents(self, signal: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        """Latents `[b, d, num_units]` before the quantizer; a rest of `signal` that fills no unit has none.
+
+        Raises:
+            UserError: not `[b, 1, time]`, or too short for one unit.
+        """
+        return self.encoder(self.features(self._whole_units(signal), self._whole_units(mask)))
+
+    def units(self, signal: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        """Units `[b, num_units]`, int64; errors as `latents`."""
+        return self.quantizer.encode(self.latents(signal, mask=mask))[:, 0]
+
+    def embeddings(self, units: Tensor) -> Tensor:
+        """Latents `[b, d, num_units]` that `units` `[b, num_units]` stand for."""
+        return self.quantizer.decode(units[:, None])
+
+    def unit_mask(self, mask: Tensor | None) -> Tensor | None:
+        """Which units `[b, num_units]` stand for a real sample of `mask` `[b, time]`."""
+        whole = self._whole_units(mask)
+        return None if whole is None else whole.unflatten(1, (-1, self.config.downsample_factor)).any(2)
+
+    def _whole_units(self, signal: Tensor | None) -> Tensor | None:
+        if signal is None:
+            return None
+        factor = self.config.downsample_factor
+        num_units = signal.shape[-1] // factor
+        if signal.is_floating_point() and (signal.dim() != 3 or signal.shape[1] != 1):
+            raise UserError(f"speech has shape {tuple(signal.shape)}; {self.name} wants [b, 1, time]")
+        if not num_units:
+            raise UserError(
+                f"speech of {signal.shape[-1]} samples is shorter than one unit of {self.name}, {factor} samples"
+            )
+        return signal[..., : num_units * factor]

@@ -1,0 +1,53 @@
+"""What the stages share: one config, and one run folder.
+
+`checkpoints/best` is the model as it was trained; `units/NUMBER` the same with so many units, found by k-means.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codec.checkpoint.units import load_units
+from codec.core.config import load_config
+from codec.core.errors import UserError
+from codec.models.build_units import build_units
+from codec.models.units import UnitModel
+from codec.train import RunFolder
+from codec.train.presets import find_preset
+from codec.train.units import UnitsConfig
+
+HERE = Path(__file__).parent
+DEFAULT_RUN = "runs/units_speech"
+
+
+class Recipe(UnitsConfig):
+    """Everything this recipe can be told.
+
+    Attributes:
+        num_units: how many units the stage `cluster` finds, each number a model of its own.
+    """
+
+    num_units: tuple[int, ...] = (50, 100, 128, 200)
+
+
+def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:
+    """The folder of a run, and its config: a preset or file, or what the folder has recorded if `resume`."""
+    folder = RunFolder(run or DEFAULT_RUN, resume=resume)
+    return folder, load_config(Recipe, find_preset(config, HERE, run=folder), overrides)
+
+
+def clustering_run(config: str | None, overrides: list[str], run: str | None) -> tuple[Path, Recipe, UnitModel]:
+    """The folder of a run, its config, and the model whose latents are clustered: features need no training.
+
+    Raises:
+        UserError: nothing has been trained there, and something must be.
+    """
+    path = Path(run or DEFAULT_RUN)
+    if (path / "checkpoints").exists():
+        folder, recipe = new_run(config, overrides, run, resume=True)
+        return folder.path, recipe, load_units(folder.path, device=recipe.loop.device)
+    _, recipe = new_run(config, overrides, run, resume=False)
+    model = build_units(recipe.model)
+    if model.loss_names:
+        raise UserError(f"{path} holds no trained model: train it first, or name another --run")
+    return path, recipe, model

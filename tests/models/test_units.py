@@ -1,0 +1,104 @@
+"""What every model of units keeps: one unit for each stretch of speech, whatever the padding and on disk."""
+
+import pytest
+import torch
+
+from codec.checkpoint.units import load_units, save_units
+from codec.core.errors import UserError
+from codec.models.build_units import UNIT_MODELS, build_units, parse_units
+from codec.train.clusters import find_codebook, set_codebook
+from codec.train.units import UnitTask
+
+QUANTIZER = {"kind": "ema", "codebook_size": 5}
+SMALL = {
+    "features": {"features": {"kind": "mfcc"}, "stride": 2, "quantizer": QUANTIZER},
+    "contrastive": {
+        "features": {"kind": "log_mel", "num_mels": 20},
+        "encoder": {"width": 8, "blocks": 1},
+        "latent_dim": 4,
+        "quantizer": QUANTIZER,
+        "predictor": {"width": 8, "dilations": [1]},
+        "warp": 0.1,
+    },
+}
+
+
+def _model(kind):
+    torch.manual_seed(0)
+    return build_units(parse_units({"kind": kind, **SMALL[kind]})).eval()
+
+
+def _speech(samples, seed=0):
+    return 0.1 * torch.randn(1, 1, samples, generator=torch.Generator().manual_seed(seed))
+
+
+def test_every_kind_is_tried_here():
+    assert {config.model_fields["kind"].default for config in UNIT_MODELS} == set(SMALL)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_there_is_a_unit_for_every_whole_stretch(kind):
+    model = _model(kind)
+    for samples, expected in ((320, 1), (639, 1), (640, 2), (5000, 15)):
+        units = model.units(_speech(samples))
+        assert units.shape == (1, expected) and units.dtype == torch.int64
+        assert model.latents(_speech(samples)).shape == model.embeddings(units).shape
+    assert model.frame_rate == 50
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize(("shape", "named"), [((1, 1, 319), "shorter than one unit"), ((1, 2, 640), r"\[b, 1, time\]")])
+def test_what_is_no_speech_is_refused(kind, shape, named):
+    with pytest.raises(UserError, match=named):
+        _model(kind).units(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_saved_model_gives_the_same_units(kind, tmp_path):
+    model = _model(kind)
+    fingerprint = save_units(model, tmp_path / "mine")
+    again = load_units(tmp_path / "mine", device="cpu")
+    assert (again.name, again.fingerprint, again.config) == ("mine", fingerprint, model.config)
+    assert torch.equal(again.units(_speech(5000)), model.units(_speech(5000)))
+
+
+def test_units_are_the_nearest_of_a_codebook_that_was_set():
+    model = _model("features")
+    recordings = [_speech(8000, seed)[0] for seed in range(3)]
+    codebook = find_codebook(model, recordings, 5)
+    set_codebook(model, codebook)
+    latents = model.latents(recordings[0][None])[0].T
+    assert torch.equal(model.units(recordings[0][None])[0], torch.cdist(latents, codebook).argmin(1))
+
+
+def test_clusters_apart_are_found():
+    model = _model("features")
+    centres = 10 * torch.randn(4, 39, generator=torch.Generator().manual_seed(0))
+    model.latents = lambda speech: centres[torch.arange(40) % 4].T[None]  # pyright: ignore
+    found = find_codebook(model, [torch.zeros(1, 1)], 4)
+    assert torch.cdist(found, centres).min(1).values.max() < 1e-4
+
+
+def test_contrastive_training_learns_to_tell_what_follows():
+    torch.manual_seed(0)
+    model = build_units(parse_units({"kind": "contrastive", **SMALL["contrastive"], "bottleneck": False}))
+    task = UnitTask(model, {"contrastive": 1.0, "commitment": 0.1})
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    time = torch.arange(16000) / 16000
+    speech = torch.sin(2 * torch.pi * (300 + 400 * torch.sin(20 * time)) * time).expand(4, 1, -1)
+    losses = []
+    for _ in range(40):
+        outcome = task(speech)
+        total = task.total(outcome["losses"])
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        losses.append(float(total.detach()))
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_weights_must_be_those_of_the_model():
+    with pytest.raises(UserError, match="this model has: contrastive, commitment"):
+        UnitTask(_model("contrastive"), {"mse": 1.0})
+    with pytest.raises(UserError, match="found by clustering"):
+        UnitTask(_model("features"), {"mse": 1.0})

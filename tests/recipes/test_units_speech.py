@@ -1,0 +1,71 @@
+"""Units of speech, from a folder of recordings to models of several sizes."""
+
+import pytest
+import torch
+
+from codec.checkpoint.units import load_units
+from codec.cli.scripts import load_script
+from codec.core.bundled import recipes_folder
+from codec.core.config import load_config
+from codec.core.errors import UserError
+from codec.models.build_units import build_units
+from codec.train.run import RunFolder, read_metrics
+from tests.train.corpus import write_corpus
+
+RECIPE = recipes_folder() / "units_speech"
+SMALL = [
+    "data.crop=6400",
+    "data.batch_size=2",
+    "data.workers=0",
+    "model.encoder.width=8",
+    "model.predictor.width=8",
+    "model.latent_dim=4",
+    "model.quantizer.codebook_size=4",
+    "loop.steps=2",
+    "loop.validate_every=2",
+    "loop.log_every=1",
+    "loop.device=cpu",
+]
+
+
+def _stage(name, config, overrides, run, *, resume=False):
+    load_script(RECIPE / f"{name}.py").main(config, overrides, str(run), resume)
+
+
+@pytest.mark.parametrize("preset", sorted(RECIPE.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_is_valid_and_builds_its_model(preset):
+    recipe = load_config(load_script(RECIPE / "train.py").Recipe, preset)
+    assert build_units(recipe.model).codebook_size == 128
+
+
+def test_a_trained_model_becomes_models_of_other_numbers_of_units(tmp_path):
+    manifest = write_corpus(tmp_path / "corpus")
+    _stage("train", "cpu.yaml", [f"data.train={manifest}", *SMALL], tmp_path / "run")
+    assert read_metrics(RunFolder(tmp_path / "run", resume=True))[-1]["step"] == 2
+    _stage("cluster", None, ["num_units=[3, 5]"], tmp_path / "run")
+    speech = 0.1 * torch.randn(1, 1, 8000, generator=torch.Generator().manual_seed(0))
+    trained = load_units(tmp_path / "run", device="cpu")
+    for size in (3, 5):
+        model = load_units(tmp_path / "run" / "units" / str(size), device="cpu")
+        assert model.codebook_size == size and model.units(speech).shape == (1, 25)
+        assert torch.equal(model.latents(speech), trained.latents(speech))
+
+
+def test_units_of_features_need_no_training(tmp_path):
+    manifest = write_corpus(tmp_path / "corpus")
+    overrides = [f"data.train={manifest}", "num_units=[4]"]
+    with pytest.raises(UserError, match="clustering"):
+        _stage("train", "mfcc.yaml", overrides, tmp_path / "run")
+    _stage("cluster", "mfcc.yaml", overrides, tmp_path / "run")
+    assert load_units(tmp_path / "run" / "units" / "4", device="cpu").frame_rate == 100
+
+
+def test_clustering_a_model_that_is_not_trained_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no trained model"):
+        _stage("cluster", "cpu.yaml", ["data.train=/nowhere"], tmp_path / "run")
+
+
+def test_more_units_than_latents_are_refused(tmp_path):
+    manifest = write_corpus(tmp_path / "corpus")
+    with pytest.raises(UserError, match="make no 900 units"):
+        _stage("cluster", "mfcc.yaml", [f"data.train={manifest}", "num_units=[900]"], tmp_path / "run")
