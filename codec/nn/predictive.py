@@ -12,6 +12,9 @@ from codec.core.precision import float32_island
 from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
 
 
+IMPOSSIBLE = -1e9  # score of a candidate that is not there: its chance is exactly 0, and its gradient a number
+
+
 class PredictorConfig(Config):
     """What predicts, and how far.
 
@@ -67,10 +70,11 @@ class Predictor(nn.Module):
             predictions = F.normalize(predictions.float(), dim=2).transpose(2, 3)
             for ahead in range(1, min(self.config.steps, count - 1) + 1):
                 scores = predictions[:, ahead - 1, : count - ahead] @ candidates / self.config.temperature
-                scores = scores.masked_fill(~real[:, None], float("-inf"))
+                scores = scores.masked_fill(~real[:, None], IMPOSSIBLE)
                 wanted = torch.arange(ahead, count, device=past.device).expand(len(past), -1)
                 counted = real[:, ahead:]
-                chances = F.cross_entropy(scores[counted], wanted[counted], reduction="sum")
-                losses.append(chances / counted.sum().clamp_min(1))
-                hits.append((scores.argmax(2) == wanted)[counted].float().sum() / counted.sum().clamp_min(1))
+                chances = F.cross_entropy(scores.transpose(1, 2), wanted, reduction="none")
+                total = counted.sum().clamp_min(1)
+                losses.append((chances * counted).sum() / total)
+                hits.append(((scores.argmax(2) == wanted) & counted).sum() / total)
         return torch.stack(losses).mean(), torch.stack(hits).mean().detach()

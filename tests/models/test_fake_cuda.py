@@ -14,10 +14,13 @@ from codec.cli.scripts import load_script
 from codec.core.bundled import recipes_folder
 from codec.core.config import load_config
 from codec.models import VQVAE, CodecConfig, build_model
+from codec.models.build_units import build_units
 from codec.models.tiny import tiny_config
+from codec.models.units import UnitConfig
 from codec.quantize.build import KINDS, parse_quantizer
 from codec.train import ReconstructionConfig, ReconstructionTask
 from codec.train.adversarial import ADVERSARIAL, FEATURE_MATCHING
+from codec.train.units import UnitTask
 from tests.models.kinds import CONFIGS
 
 JUDGED = (ADVERSARIAL, FEATURE_MATCHING)  # they need a backward pass through their balance
@@ -34,6 +37,16 @@ def _train_step_on_fake_cuda(config: CodecConfig, weights: dict[str, float], siz
         assert task.eval().samples(signal)["reconstruction"].device.type == "cuda"
 
 
+def _unit_step_on_fake_cuda(config: UnitConfig) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=False), torch.device("cuda"):
+        model = build_units(config).train()
+        speech = torch.rand(2, 1, 8 * config.downsample_factor)
+        if model.loss_names:
+            task = UnitTask(model, dict.fromkeys(model.loss_names, 1.0))
+            assert task.total(task(speech)["losses"]).device.type == "cuda"
+        assert model.eval().units(speech).device.type == "cuda"
+
+
 def _loss_weights(config: CodecConfig) -> dict[str, float]:
     with torch.device("meta"):
         return dict.fromkeys(build_model(config).loss_names, 0.1)
@@ -48,8 +61,10 @@ def _with_small_codebooks(config: CodecConfig) -> CodecConfig:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_preset_trains_a_step_on_a_fake_gpu(preset: Path):
+def test_every_preset_trains_a_step_on_a_fake_gpu(preset: Path) -> None:
     recipe = load_config(load_script(preset.parent / "train.py").Recipe, preset)
+    if isinstance(recipe.model, UnitConfig):
+        return _unit_step_on_fake_cuda(recipe.model)
     config = _with_small_codebooks(recipe.model)
     losses = {"mse": 1.0} | _loss_weights(config)
     if isinstance(recipe, ReconstructionConfig):
