@@ -28,8 +28,8 @@ $(READY): pyproject.toml
 demo: $(READY) ## code real speech and photographs, write demo/report.html (IN="my.wav my.jpg" for your own)
 	$(BIN)/codec demo $(IN)
 
-test: $(READY) ## run the tests (ARGS="-m slow tests/files" is passed to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## run the tests, one process a core (ARGS="-m slow tests/files" is passed to pytest)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: $(READY) ## lint, format, types, import floors
 	$(BIN)/ruff check .

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,15 +15,12 @@ from torch import Tensor
 from torchaudio.functional import forced_align
 
 from codec.core.errors import UserError
+from codec.core.program import load_program
 
 from .align_words import SILENCE_PHONE, SILENCE_WORD, Alignment, Span, spoken_words
 
 _PAUSES = (SILENCE_PHONE, "|")  # labels that are nothing to be heard, as the blank is
 _STRESSED = re.compile(r"([A-Z]{2})[0-2]")  # AH0
-_PLAIN_RECORDS = re.compile(
-    r"models/model\.json|data/(weights|constants)/((weight|tensor)_\d+|model_(weights|constants)_config\.json)"
-    r"|data/sample_inputs/model\.pt|extra/.*|archive_format|archive_version|version|byteorder|\.data/.*"
-)
 
 
 class _Run(NamedTuple):
@@ -174,47 +168,6 @@ def load_aligner(
             f"{acoustic_model} gives {list(shape)} for one signal; {labels} asks for [1, frames, {len(names)}]"
         )
     return TorchAligner(program, known, pronounce, sample_rate=sample_rate)
-
-
-def load_program(path: Path) -> Callable[[Tensor], Tensor]:
-    """What `torch.export.save` wrote to `path`, if it holds no pickled object.
-
-    Raises:
-        UserError: it is no such file, or it does.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    try:
-        plain = _is_plain(content)
-    except (zipfile.BadZipFile, ValueError, KeyError):
-        raise UserError(f"{path} is not an acoustic model: write it with torch.export.save") from None
-    if not plain:
-        raise UserError(f"{path} holds pickled objects, which may run anything: export a model of plain tensors")
-    return torch.export.load(io.BytesIO(content)).module()
-
-
-def _is_plain(content: bytes) -> bool:
-    """Whether reading a .pt2 archive unpickles nothing but tensors."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [name.partition("/")[2] for name in archive.namelist()]
-        root = archive.namelist()[0].partition("/")[0]
-        payloads = [
-            payload
-            for part in ("weights", "constants")
-            for payload in json.loads(archive.read(f"{root}/data/{part}/model_{part}_config.json"))["config"].values()
-        ]
-        try:
-            torch.load(io.BytesIO(archive.read(f"{root}/data/sample_inputs/model.pt")), weights_only=True)
-        except Exception:  # the loader would then unpickle what is there
-            return False
-    return (
-        len(set(names)) == len(names)
-        and all(_PLAIN_RECORDS.fullmatch(name) for name in names)
-        and all(re.fullmatch(r"(weight|tensor)_\d+", payload["path_name"]) for payload in payloads)
-        and not any(payload["use_pickle"] for payload in payloads)
-    )
 
 
 def _read_dictionary(path: Path, labels: Labels) -> Mapping[str, tuple[int, ...]]:

@@ -12,7 +12,9 @@ import torch
 from codec.data.audio import read_audio
 from codec.data.manifest import Entry
 from codec.eval.phones import Phone
+from codec.models.segmented import segmented_units
 from codec.models.units import UnitModel
+from codec.nn.features import Features
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Heard:
         speaker: None if it is not known.
         duration_s: of the recording.
         phones: in order; none if they are not known.
-        features: what the model heard, `[frames, d]`.
+        features: what the model hears, before it is normalised, `[frames, d]`.
         latents: before the quantizer, `[n, d]`.
         units: `[n]`, int64.
     """
@@ -49,14 +51,20 @@ def hear(
     entries: Sequence[Entry],
     phones_by_stem: Mapping[str, Sequence[Phone]] | None = None,
     *,
+    penalty: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Heard]:
     """`entries` through `model`, one after the other, with the phones of those that have some.
+
+    Args:
+        penalty: of a change of units, as in `segmented_units`.
 
     Raises:
         UserError: a recording cannot be read, or is too short for one unit.
     """
     device = next(model.buffers()).device
+    plain = model.config.features.model_copy(update={"normalise": False})
+    features = Features(plain, sample_rate=model.config.sample_rate).to(device)
     for number, entry in enumerate(entries, 1):
         signal, _ = read_audio(entry.path, sample_rate=model.config.sample_rate, channels=1)
         speech = signal[None].to(device)
@@ -66,18 +74,12 @@ def hear(
             speaker=entry.speaker,
             duration_s=signal.shape[1] / model.config.sample_rate,
             phones=tuple((phones_by_stem or {}).get(entry.path.stem, ())),
-            features=model.features(speech)[0].T.cpu().numpy(),
+            features=features(speech)[0].T.cpu().numpy(),
             latents=latents[0].T.float().cpu().numpy(),
-            units=model.quantizer.encode(latents)[0, 0].cpu().numpy(),
+            units=segmented_units(model, latents, penalty=penalty)[0].cpu().numpy(),
         )
         if progress:
             progress(number, len(entries))
-
-
-def codebook_of(model: UnitModel) -> np.ndarray:
-    """The latents that units stand for, `[K, d]`."""
-    every = torch.arange(model.codebook_size, device=next(model.buffers()).device)
-    return model.embeddings(every[None])[0].T.float().cpu().numpy()
 
 
 def phone_classes(recordings: Iterable[Heard]) -> tuple[str, ...]:

@@ -15,11 +15,12 @@ from codec.eval.abx import AbxScore, abx
 from codec.eval.abx_items import build_items
 from codec.eval.boundaries import BoundaryScores, boundary_scores, run_boundaries
 from codec.eval.clusters import ClusterScores, LabelledUnits, cluster_scores
-from codec.eval.heard import Heard, codebook_of, phone_classes
+from codec.eval.heard import Heard, phone_classes
 from codec.eval.item_file import AbxItem
 from codec.eval.phones import SILENCE, frame_labels
 from codec.eval.speaker_probe import SpeakerScores, SpokenSegments, segment_histograms, segment_means, speaker_scores
 from codec.eval.unit_bitrate import UnitBitrate, unit_bitrate
+from codec.models.segmented import codebook_of
 from codec.models.units import UnitModel
 
 View = Literal["latents", "embeddings", "units"]
@@ -133,7 +134,7 @@ def _boundaries(labelled: Sequence[Heard], frame_rate: float, seed: int) -> Boun
 def _abx(
     model: UnitModel, labelled: Sequence[Heard], items: Sequence[AbxItem] | None, missing: dict[str, str], seed: int
 ) -> dict[str, dict[str, AbxScore]]:
-    codebook = codebook_of(model)
+    codebook = codebook_of(model).cpu().numpy()
     views: dict[View, dict[str, np.ndarray]] = {
         "latents": {heard.stem: heard.latents for heard in labelled},
         "embeddings": {heard.stem: codebook[heard.units] for heard in labelled},

@@ -15,6 +15,7 @@ from codec.core.errors import UserError
 from codec.core.runs import find_runs
 from codec.data.audio import read_audio
 from codec.data.manifest import Entry
+from codec.models.segmented import segmented_units
 from codec.models.units import UnitModel
 
 
@@ -53,11 +54,15 @@ def write_units(
     entries: Sequence[Entry],
     target: Path,
     *,
+    penalty: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Written:
     """Write `entries` in the units of `model` to `target`, in order, whole or not at all: `.jsonl` or `.parquet`.
 
     A recording that cannot be read has no line.
+
+    Args:
+        penalty: of a change of units, as in `segmented_units`: more of it, fewer and longer runs.
 
     Raises:
         UserError: another suffix, Parquet without pyarrow, or no recording could be read.
@@ -67,7 +72,7 @@ def write_units(
         raise UserError(f"{target} ends in {target.suffix!r}: units are written to .jsonl or .parquet")
     failures: dict[str, str] = {}
     with atomic_path(target) as unfinished:
-        num_written = writers[target.suffix](unfinished, _lines(model, entries, failures, progress))
+        num_written = writers[target.suffix](unfinished, _lines(model, entries, penalty, failures, progress))
         if not num_written:
             path, reason = next(iter(failures.items()))
             raise UserError(f"no recording could be read; the first, {path}: {reason}")
@@ -78,6 +83,7 @@ def write_units(
 def _lines(
     model: UnitModel,
     entries: Sequence[Entry],
+    penalty: float,
     failures: dict[str, str],
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[UnitLine]:
@@ -85,7 +91,8 @@ def _lines(
     for number, entry in enumerate(entries, 1):
         try:
             signal, _ = read_audio(entry.path, sample_rate=model.config.sample_rate, channels=1)
-            units = model.units(signal[None].to(device))[0].cpu().numpy()
+            latents = model.latents(signal[None].to(device))
+            units = segmented_units(model, latents, penalty=penalty)[0].cpu().numpy()
         except UserError as error:
             failures[str(entry.path)] = str(error)
         else:

@@ -11,8 +11,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from codec.core.config import Config
+from codec.core.errors import UserError
 from codec.core.precision import float32_island
 from codec.core.spectral import magnitude, mel_filters
+from codec.nn.feature_program import ProgramConfig, ProgramFeatures
 
 FLOOR = 1e-3  # of a mel magnitude: 60 dB below a full-scale tone
 DELTA_REACH = 2  # frames on either side that a slope is fitted to
@@ -63,18 +65,24 @@ class MfccConfig(Config):
         return self.num_coefficients * (1 + self.deltas)
 
 
-FeatureConfig = Annotated[LogMelConfig | MfccConfig, Field(discriminator="kind")]
+FeatureConfig = Annotated[LogMelConfig | MfccConfig | ProgramConfig, Field(discriminator="kind")]
 
 
 class Features(nn.Module):
     """Speech to features: `[b, 1, time]` at `sample_rate` Hz to `[b, num_features, time // hop_length]`, float32.
 
     Frame i is centred on the middle of the samples i x hop to (i + 1) x hop.
+
+    Raises:
+        UserError: features of a program that cannot be read.
     """
 
-    def __init__(self, config: LogMelConfig | MfccConfig, *, sample_rate: int):
+    def __init__(self, config: LogMelConfig | MfccConfig | ProgramConfig, *, sample_rate: int):
         super().__init__()
         self.config = config
+        if isinstance(config, ProgramConfig):
+            self.program = ProgramFeatures(config)
+            return
         self.filters: Tensor
         self.cosines: Tensor | None
         filters = mel_filters(sample_rate, window=config.window, num_mels=config.num_mels)
@@ -90,10 +98,12 @@ class Features(nn.Module):
             mask: `[b, time]`, True where the signal is real; frames that are not count for nothing.
             warp: factors `[b]` by which every frequency is multiplied, as a longer or shorter vocal tract does
                 (Jaitly & Hinton 2013); None leaves them.
+
+        Raises:
+            UserError: a program that does not give what its config says, or that is asked to warp.
         """
         with float32_island(signal.device.type):
-            spectra = self._log_mel(signal[:, 0], warp)
-            features = self._cepstra(spectra) if isinstance(self.config, MfccConfig) else spectra
+            features = self._extracted(signal[:, 0], warp)
             return _normalised(features, self.frame_mask(mask)) if self.config.normalise else features
 
     def frame_mask(self, mask: Tensor | None) -> Tensor | None:
@@ -101,7 +111,16 @@ class Features(nn.Module):
         hop = self.config.hop_length
         return None if mask is None else mask[:, : mask.shape[1] // hop * hop].unflatten(1, (-1, hop)).any(2)
 
+    def _extracted(self, signal: Tensor, warp: Tensor | None) -> Tensor:
+        if not isinstance(self.config, ProgramConfig):
+            spectra = self._log_mel(signal, warp)
+            return self._cepstra(spectra) if isinstance(self.config, MfccConfig) else spectra
+        if warp is not None:
+            raise UserError("features of a program are not warped: set model.warp=0")
+        return self.program(signal)
+
     def _log_mel(self, signal: Tensor, warp: Tensor | None) -> Tensor:
+        assert not isinstance(self.config, ProgramConfig)
         hop, window = self.config.hop_length, self.config.window
         num_frames = signal.shape[-1] // hop
         spectra = magnitude(F.pad(signal, (hop - hop // 2, hop)), window=window, hop=hop)[..., 1 : num_frames + 1]

@@ -11,7 +11,6 @@ from codec.core.config import Config
 from codec.core.precision import float32_island
 from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
 
-
 IMPOSSIBLE = -1e9  # score of a candidate that is not there: its chance is exactly 0, and its gradient a number
 
 

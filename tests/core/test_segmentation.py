@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from codec.core.errors import UserError
-from codec.eval.segmentation import segment
+from codec.core.segmentation import segment
 from tests.references.vector_quantizer import nearest
 
 NUMBERS = st.floats(-4, 4, width=32)

@@ -1,0 +1,126 @@
+"""Units learnt from other units: what a teacher hears in hidden stretches is told from around them (HuBERT)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from codec.core.config import Config
+from codec.core.errors import UserError
+from codec.core.precision import float32_island
+from codec.models.units import Learnt, UnitConfig, UnitModel, warps
+from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
+from codec.nn.frame_encoder import FrameEncoderConfig, build_frame_encoder
+from codec.nn.hiding import draw_hidden
+from codec.quantize.build import OneCodebookConfig, build_quantizer
+
+HIDDEN = "hidden"
+SEEN = "seen"
+
+
+class ContextConfig(Config):
+    """Layers that look around.
+
+    Attributes:
+        kernel: latents that each looks at, at its dilation, odd.
+        dilations: of the layers up to the latents.
+        head: dilations of the layers from the latents to the teacher's units.
+    """
+
+    kernel: PositiveInt = 7
+    dilations: tuple[PositiveInt, ...] = (1, 1, 2, 2)
+    head: tuple[PositiveInt, ...] = (1, 2)
+
+
+class MaskedUnitsConfig(UnitConfig):
+    """Everything that decides the shape of the model and what it learns from.
+
+    Attributes:
+        encoder: of the features, frame by frame; its width is that of the latents, too.
+        num_targets: units of the teacher.
+        quantizer: of the latents, which it teaches nothing.
+        hidden: share of the latents that are hidden, in stretches of `stretch`.
+        warp: in training the speech is heard with a vocal tract longer or shorter by up to this share; not so by the
+            teacher.
+    """
+
+    kind: Literal["masked"] = "masked"
+    encoder: FrameEncoderConfig = FrameEncoderConfig()
+    context: ContextConfig = ContextConfig()
+    num_targets: PositiveInt
+    quantizer: OneCodebookConfig
+    hidden: float = Field(default=0.5, gt=0.0, lt=1.0)
+    stretch: PositiveInt = 10
+    warp: float = Field(default=0.0, ge=0.0, lt=0.5)
+
+    @property
+    def frames_per_unit(self) -> int:
+        return self.encoder.stride
+
+
+class MaskedUnits(UnitModel):
+    """Latents from which a teacher's units can be told, where they are hidden, too (Hsu et al. 2021, eq. 1 and 2)."""
+
+    def __init__(self, config: MaskedUnitsConfig):
+        super().__init__(config)
+        self.hiding, self.stretch, self.warp = config.hidden, config.stretch, config.warp
+        width, context = config.encoder.width, config.context
+        self.encoder = ContextEncoder(config.encoder, context, num_features=config.features.num_features)
+        self.quantizer = build_quantizer(config.quantizer, width)
+        self.head = nn.Sequential(
+            *_blocks(width, context.kernel, context.head), FrameNorm(width), FrameLinear(width, config.num_targets)
+        )
+        self.num_targets = config.num_targets
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        return (HIDDEN, SEEN, *self.quantizer.loss_names)
+
+    def forward(self, signal: Tensor, *, mask: Tensor | None = None, targets: Tensor | None = None) -> Learnt:
+        if targets is None:
+            raise UserError("masked units are learnt from the units of a teacher, and there is none: name one")
+        real = self.unit_mask(mask)
+        features = self.features(signal, mask, warp=warps(signal, self.warp if self.training else 0.0))
+        hidden = draw_hidden(targets.shape, share=self.hiding, stretch=self.stretch, device=signal.device)
+        latents = self.encoder(features, hidden)
+        quantized = self.quantizer(latents.detach(), mask=real)
+        with float32_island(signal.device.type):
+            chances = self.head(latents).float()
+            surprise = F.cross_entropy(chances, targets, reduction="none")
+            hits = (chances.argmax(1) == targets).float()
+            counted = torch.ones_like(hidden) if real is None else real
+            losses = {HIDDEN: _mean(surprise, hidden & counted), SEEN: _mean(surprise, ~hidden & counted)}
+            stats = {"hits": _mean(hits, hidden & counted), "hits_seen": _mean(hits, ~hidden & counted)}
+        return Learnt(
+            losses=losses | quantized.losses,
+            stats={name: stat.detach() for name, stat in stats.items()} | quantized.stats,
+        )
+
+
+class ContextEncoder(nn.Module):
+    """Features `[b, num_features, frames]` to latents `[b, width, n]` that know what is around them."""
+
+    def __init__(self, config: FrameEncoderConfig, context: ContextConfig, *, num_features: int):
+        super().__init__()
+        self.frames = build_frame_encoder(config, num_features=num_features, latent_dim=config.width)
+        self.stand_in = nn.Parameter(0.1 * torch.randn(config.width, 1))
+        self.context = nn.Sequential(*_blocks(config.width, context.kernel, context.dilations), FrameNorm(config.width))
+
+    def forward(self, features: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Latents; where `hidden` `[b, n]` is True, a stand-in takes the place of what was there."""
+        seen = self.frames(features)
+        if hidden is not None:
+            seen = torch.where(hidden[:, None], self.stand_in.to(seen.dtype), seen)
+        return self.context(seen)
+
+
+def _blocks(width: int, kernel: int, dilations: tuple[int, ...]) -> list[ConvNeXtBlock]:
+    return [ConvNeXtBlock(width, kernel=kernel, dilation=dilation, scale=0.3) for dilation in dilations]
+
+
+def _mean(values: Tensor, chosen: Tensor) -> Tensor:
+    return (values * chosen).sum() / chosen.sum().clamp_min(1)

@@ -1,0 +1,118 @@
+"""Masked units: what is hidden, what is learnt from a teacher, and who may be one."""
+
+import pytest
+import torch
+
+from codec.core.errors import UserError
+from codec.models.build_units import build_units, parse_units
+from codec.nn.hiding import draw_hidden
+from codec.train.units import UnitTask
+
+CONFIG = {
+    "kind": "masked",
+    "features": {"kind": "log_mel", "num_mels": 20},
+    "encoder": {"width": 16, "blocks": 1},
+    "context": {"kernel": 3, "dilations": [1], "head": [1]},
+    "num_targets": 8,
+    "quantizer": {"kind": "ema", "codebook_size": 4},
+    "hidden": 0.3,
+    "stretch": 2,
+}
+WEIGHTS = {"hidden": 1.0, "seen": 0.5, "commitment": 0.0}
+
+
+def _teacher(size: int = 8, stride: int = 2):
+    torch.manual_seed(1)
+    features = {"kind": "mfcc", "num_mels": 20, "num_coefficients": 5}
+    quantizer = {"kind": "ema", "codebook_size": size}
+    teacher = build_units(
+        parse_units({"kind": "features", "stride": stride, "features": features, "quantizer": quantizer})
+    )
+    latents = teacher.latents(_speech())
+    teacher.quantizer.train()(latents)  # its codebook starts from what it hears
+    return teacher.eval()
+
+
+def _speech(rows: int = 4, units: int = 40) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    tones = 2 * torch.pi * torch.randint(200, 4000, (rows, units // 8, 1), generator=generator) / 16000
+    return (0.3 * torch.sin(tones * torch.arange(8 * 320))).flatten(1)[:, None]
+
+
+def test_stretches_are_hidden_and_their_share_is_as_asked():
+    torch.manual_seed(0)
+    hidden = draw_hidden(torch.Size([200, 500]), share=0.4, stretch=7, device=torch.device("cpu"))
+    assert float(hidden.float().mean()) == pytest.approx(0.4, abs=0.02)
+    inner = torch.nn.functional.pad(hidden.int(), (1, 1))
+    for row in inner[:50]:
+        edges = torch.diff(row).nonzero()[:, 0]
+        lengths = edges[1::2] - edges[::2]
+        whole = (edges[::2] > 0) & (edges[1::2] < 500)  # those that no end of the row cuts
+        assert (lengths[whole] >= 7).all()
+
+
+def test_it_learns_what_the_teacher_hears_behind_what_is_hidden():
+    torch.manual_seed(0)
+    task = UnitTask(build_units(parse_units(CONFIG)), WEIGHTS, teacher=_teacher()).train()
+    speech = _speech()
+    optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 3e-3)
+    hidden = []
+    for _ in range(120):
+        losses = task(speech)["losses"]
+        optimizer.zero_grad()
+        task.total(losses).backward()
+        optimizer.step()
+        hidden.append(float(losses["hidden"].detach()))
+    assert hidden[0] > 1.5 and hidden[-1] < 0.6 * hidden[0]
+
+
+def test_the_teacher_stays_as_it_is_and_no_latent_depends_on_hiding_when_units_are_written():
+    torch.manual_seed(0)
+    teacher = _teacher()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    task = UnitTask(build_units(parse_units(CONFIG)), WEIGHTS, teacher=teacher).train()
+    task.total(task(_speech())["losses"]).backward()
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    model = task.model.eval()
+    assert torch.equal(model.latents(_speech()), model.latents(_speech()))
+
+
+def test_padding_teaches_nothing():
+    torch.manual_seed(0)
+    task = UnitTask(build_units(parse_units(CONFIG)), WEIGHTS, teacher=_teacher()).eval()
+    speech = _speech(2)
+    mask = torch.ones(2, speech.shape[2], dtype=torch.bool)
+    mask[:, speech.shape[2] // 2 :] = False
+    outcomes = []
+    for filling in (0.0, 0.1):
+        torch.manual_seed(5)
+        with torch.no_grad():
+            outcomes.append(task(torch.where(mask[:, None], speech, filling), mask=mask))
+    for name in ("hidden", "seen"):  # beyond a few frames at the border, features of padding are seen by nobody
+        assert float(outcomes[0]["losses"][name]) == pytest.approx(float(outcomes[1]["losses"][name]), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [(None, "learns from 8 units of a teacher"), ((16, 2), "has 16 units"), ((8, 1), "100 a second")],
+)
+def test_a_teacher_that_does_not_fit_is_refused(teacher, message):
+    with pytest.raises(UserError, match=message):
+        UnitTask(build_units(parse_units(CONFIG)), WEIGHTS, teacher=teacher and _teacher(*teacher))
+
+
+def test_a_model_that_learns_from_speech_alone_wants_no_teacher():
+    model = build_units(
+        parse_units(
+            {
+                "kind": "contrastive",
+                "features": {"kind": "log_mel"},
+                "encoder": {"width": 8},
+                "quantizer": {"kind": "ema", "codebook_size": 4},
+                "predictor": {"width": 8},
+            }
+        )
+    )
+    with pytest.raises(UserError, match="leave the teacher"):
+        UnitTask(model, {"contrastive": 1.0, "commitment": 0.0}, teacher=_teacher())
