@@ -16,6 +16,10 @@ app = typer.Typer(help="Write speech down in units, and measure what they are wo
 
 _Source = Annotated[str, typer.Argument(metavar="MANIFEST|DIR", help="Recordings.")]
 _Model = Annotated[str, typer.Option("--model", "-m", help="A bundled name, a run folder or a folder.")]
+_Penalty = Annotated[
+    float,
+    typer.Option(min=0.0, help="Cost of a change of units: fewer, longer runs. 0: the nearest unit of every frame."),
+]
 _Split = Annotated[list[str] | None, typer.Option("--split", help="Of the manifest; may be repeated. Default: all.")]
 
 
@@ -25,6 +29,7 @@ def encode(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="A .jsonl or .parquet file.")],
     model: _Model,
     split: _Split = None,
+    penalty: _Penalty = 0.0,
     device: Device = "auto",
 ) -> None:
     """Write recordings down in units: all of them, and without repetitions with their times.
@@ -38,7 +43,7 @@ def encode(
     loaded = load_units(model, device=device)
     entries = speech_entries(Path(source), splits=split or ())
     with progress_bar("writing units") as progress:
-        written = write_units(loaded, entries, target, progress=progress)
+        written = write_units(loaded, entries, target, penalty=penalty, progress=progress)
     say(f"{target}: {counted(written.num_written, 'recording')} in {loaded.codebook_size} units of {loaded.name}")
     for path, reason in written.failures.items():
         say(f"left out {path}: {reason}")
@@ -55,7 +60,11 @@ def evaluate(
     ] = None,
     split: _Split = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many recordings, spread over all.")] = None,
+    penalty: _Penalty = 0.0,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
+    html_path: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with heat maps and examples there.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Tell how well units carry phones and drop the speaker: ABX, accuracy, information, boundaries, bits, a probe."""
@@ -71,9 +80,44 @@ def evaluate(
     loaded = load_units(model, device=device)
     entries = speech_entries(Path(source), splits=split or (), limit=limit, stems=found.keys())
     with progress_bar("listening") as progress:
-        heard = list(hear(loaded, entries, found, progress=progress))
+        heard = list(hear(loaded, entries, found, penalty=penalty, progress=progress))
     scores = score_units(loaded, heard)
     if json_path:
         atomic_write_text(json_path, json.dumps(scores.as_dict(), indent=2) + "\n")
+    if html_path:
+        from codec.report import write_units_page
+
+        write_units_page(html_path, loaded, scores, heard)
     for line in unit_lines(scores):
         say(line)
+
+
+@app.command()
+def resynthesize(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Recordings (one, a folder, a manifest) or a .jsonl file of units.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="A WAV file for each goes there.")],
+    model: _Model,
+    speaker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose voice; default: each one's own if the model knows it.")
+    ] = None,
+    split: _Split = None,
+    device: Device = "auto",
+) -> None:
+    """Make units heard, in the voice of any speaker of the training: of recordings, this is voice conversion.
+
+    A recording that cannot be read is named, and the exit code is 1.
+    """
+    from codec.checkpoint.units import load_units
+    from codec.files.resynthesis import audible, write_sounds
+
+    loaded = audible(load_units(model, device=device))
+    with progress_bar("speaking") as progress:
+        written = write_sounds(loaded, source, folder, speaker=speaker, splits=split or (), progress=progress)
+    voice = f"in the voice of {speaker}" if speaker else "each in its own voice, or nobody's"
+    say(f"{folder}: {counted(written.num_written, 'recording')} {voice}, by {loaded.name}")
+    for path, reason in written.failures.items():
+        say(f"left out {path}: {reason}")
+    if written.failures:
+        raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""A colour map of even perceptual steps, from dark indigo over plum and coral to pale straw."""
+"""Colours of even perceptual steps: a map from dark indigo over plum and coral to pale straw, and a circle of hues."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _ANCHORS = ("#08081a", "#2a1a5e", "#6d1f7c", "#b32f6c", "#e65a4b", "#f79a45", "#f8d27a", "#fdf6d8")
+_CHROMA = 0.12
 
 # Björn Ottosson's OKLab: linear sRGB to cone responses, and cube roots of those to lightness and two colour axes.
 _TO_CONES = np.array(
@@ -33,9 +34,17 @@ def colour_map() -> NDArray[np.uint8]:
     anchors = np.array([[int(code[at : at + 2], 16) for at in (1, 3, 5)] for code in _ANCHORS]) / 255
     lab = np.cbrt(_linear(anchors) @ _TO_CONES.T) @ _TO_LAB.T
     lightness = np.linspace(lab[0, 0], lab[-1, 0], 256)
-    even = np.stack([np.interp(lightness, lab[:, 0], lab[:, axis]) for axis in range(3)], axis=1)
-    linear = (even @ np.linalg.inv(_TO_LAB).T) ** 3 @ np.linalg.inv(_TO_CONES).T
-    return np.rint(_gamma(linear.clip(0, 1)) * 255).astype(np.uint8)
+    return _srgb(np.stack([np.interp(lightness, lab[:, 0], lab[:, axis]) for axis in range(3)], axis=1))
+
+
+def hues(count: int) -> list[str]:
+    """`count` light colours #rrggbb that dark words can be read on, evenly around most of the circle of hues.
+
+    The last is no neighbour of the first, so that colours tell the order.
+    """
+    angles = np.linspace(0, 2 * np.pi * 0.88, count)
+    lab = np.stack([np.full(count, 0.8), _CHROMA * np.cos(angles), _CHROMA * np.sin(angles)], axis=1)
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in _srgb(lab).tolist()]
 
 
 def colour_image(values: NDArray[np.floating]) -> Image.Image:
@@ -44,6 +53,11 @@ def colour_image(values: NDArray[np.floating]) -> Image.Image:
     image = Image.fromarray(shades, mode=None)
     image.putpalette(colour_map().tobytes())
     return image
+
+
+def _srgb(lab: NDArray) -> NDArray[np.uint8]:
+    linear = (lab @ np.linalg.inv(_TO_LAB).T) ** 3 @ np.linalg.inv(_TO_CONES).T
+    return np.rint(_gamma(linear.clip(0, 1)) * 255).astype(np.uint8)
 
 
 def _linear(srgb: NDArray) -> NDArray:

@@ -14,8 +14,8 @@ from codec.report.colour import colour_map
 _POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def document(title: str, main: str, *, after: str = "", style: str = "") -> str:
-    """A page with `main` in its middle and `after` behind that; `style` adds to the common rules."""
+def document(title: str, main: str, *, after: str = "", style: str = "", script: str = "") -> str:
+    """A page with `main` in its middle and `after` behind that; `style` and `script` add to what is common."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -24,13 +24,13 @@ def document(title: str, main: str, *, after: str = "", style: str = "") -> str:
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <title>{escape(title)}</title>
-<style>{_asset("page.css")}:root {{ --ramp: {_ramp()} }}{style}</style>
+<style>{asset("page.css")}:root {{ --ramp: {_ramp()} }}{style}</style>
 </head>
 <body>
 <main>
 {main}
 </main>
-{after}<script>{_asset("page.js")}</script>
+{after}<script>{asset("page.js")}{script}</script>
 </body>
 </html>
 """
@@ -47,11 +47,12 @@ def paragraphs(lines: Iterable[str]) -> str:
     return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
+def asset(name: str) -> str:
+    """The text of a file of styles or scripts that lies beside this one."""
+    return files("codec.report").joinpath(name).read_text(encoding="utf-8")
+
+
 def _ramp() -> str:
     """The colour map as a CSS gradient."""
     stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in colour_map()[::15].tolist())
     return f"linear-gradient(90deg, {stops})"
-
-
-def _asset(name: str) -> str:
-    return files("codec.report").joinpath(name).read_text(encoding="utf-8")

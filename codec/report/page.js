@@ -3,7 +3,7 @@
 for (const section of document.querySelectorAll("section")) {
   const players = [...section.querySelectorAll("audio")];
   for (const player of players) {
-    const track = player.closest(".track"), head = track.querySelector(".head"), view = track.querySelector(".spectrogram");
+    const track = player.closest(".track"), head = track.querySelector(".head"), view = track.querySelector(".spectrogram, .lanes");
     player.addEventListener("play", () => {
       const other = players.find((one) => one !== player && !one.paused);
       if (other) { other.pause(); player.currentTime = Math.min(other.currentTime, player.duration || 0); }

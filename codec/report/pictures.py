@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from codec.core.spectral import magnitude, mel_filters
 from codec.eval.items import Item
 from codec.report.colour import colour_image
 
 _RANGE_DB = 75.0
 _COLUMNS = 1200
 _MOST_MAPS = 4
+_MELS = 64
 
 
 def spectrogram_image(signal: Tensor, sample_rate: int, *, reference: Tensor) -> Image.Image:
@@ -23,6 +25,17 @@ def spectrogram_image(signal: Tensor, sample_rate: int, *, reference: Tensor) ->
     """
     top = _power_db(reference, sample_rate).max()
     return colour_image((_power_db(signal, sample_rate)[::-1] - top) / _RANGE_DB + 1)
+
+
+def mel_image(signal: Tensor, sample_rate: int) -> Image.Image:
+    """Log mel spectrogram of `[c, time]`, 64 bands from low (bottom) to half the rate (top), a column every 5 ms.
+
+    Colours span 75 dB below the loudest point.
+    """
+    window, hop = 2 * round(0.016 * sample_rate), round(0.005 * sample_rate)
+    power = magnitude(signal.mean(0), window=window, hop=hop) ** 2
+    mels = (10 * torch.log10(mel_filters(sample_rate, window=window, num_mels=_MELS) @ power)).numpy()
+    return colour_image((mels[::-1] - mels.max()) / _RANGE_DB + 1)
 
 
 def _power_db(signal: Tensor, sample_rate: int) -> NDArray:
