@@ -16,7 +16,7 @@ import soundfile
 import yaml
 from PIL import Image
 
-from codec.checkpoint import list_models
+from codec.checkpoint import list_models, list_units
 from codec.cli import main
 from codec.core.bundled import data_prep_folder, recipes_folder
 from codec.quantize.build import KINDS
@@ -28,7 +28,7 @@ LONGEST_FILE = 300  # lines
 LONGEST_STORY = 150  # lines of a recipe's train.py
 # Minutes long, or about other machines; `.ci/run` and the tests of the recipes run what they stand for.
 NOT_RUN_HERE = ("make demo", "make test", "codec train", "codec encode speech.wav speech.vqc --model runs/", "torchrun")
-BUNDLED = {card.name for card in list_models()}
+BUNDLED = {card.name for card in [*list_models(), *list_units()]}
 
 
 def _blocks(language: str, page: str = README) -> list[str]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from codec.checkpoint.weights import read_module, write_module
+from codec.checkpoint.weights import read_module, take_weights, write_module
 from codec.checkpoint.zoo import MODEL_FILE, MODEL_KEY, find_model
-from codec.core.errors import UserError
 from codec.models.base import CodecModel
 from codec.models.build import build_model, parse_model
 
@@ -52,10 +51,7 @@ def load_weights(model: CodecModel, name_or_folder: str | Path) -> None:
     Raises:
         UserError: as `load_model`, or the other model is of another config.
     """
-    other = load_model(name_or_folder, device="cpu")
-    if other.config != model.config:
-        raise UserError(f"{name_or_folder} holds a model of another config: start from one, or train from nothing")
-    model.load_state_dict(other.state_dict())
+    take_weights(model, load_model(name_or_folder, device="cpu"), origin=name_or_folder)
 
 
 def _build(tree: Any, origin: str) -> CodecModel:

@@ -7,13 +7,10 @@ from typing import Any
 
 import torch
 
-from codec.checkpoint.weights import read_module, write_module
-from codec.checkpoint.zoo import find_model
+from codec.checkpoint.weights import read_module, take_weights, write_module
+from codec.checkpoint.zoo import UNITS_FILE, UNITS_KEY, find_model
 from codec.models.build_units import build_units, parse_units
 from codec.models.units import UnitModel
-
-UNITS_FILE = "units.safetensors"
-UNITS_KEY = "codec-units"
 
 
 def save_units(
@@ -39,6 +36,15 @@ def load_units(name_or_folder: str | Path, *, device: str | torch.device = "auto
         UserError: there is no such model, or its file is damaged or newer than this version.
     """
     return read_module(find_model(name_or_folder, UNITS_FILE), key=UNITS_KEY, build=_build, device=device)
+
+
+def load_unit_weights(model: UnitModel, name_or_folder: str | Path) -> None:
+    """Give `model` the weights and codebook of an exported one of the same config, to train it further.
+
+    Raises:
+        UserError: as `load_units`, or the other model is of another config.
+    """
+    take_weights(model, load_units(name_or_folder, device="cpu"), origin=name_or_folder)
 
 
 def _build(tree: Any, origin: str) -> UnitModel:

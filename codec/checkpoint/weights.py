@@ -42,6 +42,17 @@ def write_module(
     return header["fingerprint"]
 
 
+def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path) -> None:
+    """Give `module` all that `other`, which `origin` holds, has learnt, to train it further.
+
+    Raises:
+        UserError: it is of another config.
+    """
+    if other.config != module.config:
+        raise UserError(f"{origin} holds a model of another config: start from one, or train from nothing")
+    module.load_state_dict(other.state_dict())
+
+
 def read_module(path: Path, *, key: str, build: Callable[[Any, str], ModuleT], device: str | torch.device) -> ModuleT:
     """What `write_module` wrote to `path`, in eval mode.
 

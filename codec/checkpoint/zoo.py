@@ -11,6 +11,8 @@ from codec.core.errors import UserError
 
 MODEL_FILE = "model.safetensors"
 MODEL_KEY = "codec-model"
+UNITS_FILE = "units.safetensors"
+UNITS_KEY = "codec-units"
 FORMAT = 1
 _FIELDS = {"name", "fingerprint", "config", "card"}
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
@@ -18,7 +20,10 @@ PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known of a bundled model; `facts` holds the rest of its card (data, licence, measured, ...)."""
+    """What is known of a bundled model; `facts` holds the rest of its card (data, licence, measured, ...).
+
+    `media` says what goes in: of kind `audio` or `image` for a codec, `units` for speech that is written down in units.
+    """
 
     name: str
     kind: str
@@ -29,18 +34,23 @@ class ModelCard:
 
 
 def list_models() -> list[ModelCard]:
-    """The bundled models, by name."""
+    """The bundled codecs, by name."""
     return [read_card(path) for path in sorted(PRETRAINED.glob(f"*/{MODEL_FILE}"))]
 
 
-def read_card(path: Path) -> ModelCard:
+def list_units() -> list[ModelCard]:
+    """The bundled models of speech units, by name."""
+    return [read_card(path, key=UNITS_KEY) for path in sorted(PRETRAINED.glob(f"*/{UNITS_FILE}"))]
+
+
+def read_card(path: Path, *, key: str = MODEL_KEY) -> ModelCard:
     """The card in the header of a model file; errors as `model_header`."""
-    header = model_header(path, read_header(path))
+    header = model_header(path, read_header(path), key)
     config = header["config"]
     return ModelCard(
         name=header["name"],
         kind=config["kind"],
-        media=config["media"],
+        media=config.get("media") or {"kind": "units", "channels": 1, "sample_rate": config["sample_rate"]},
         fingerprint=header["fingerprint"],
         bytes=path.stat().st_size,
         facts=header["card"],

@@ -25,6 +25,7 @@ from codec.data.build import build_crops
 from codec.data.config import DataConfig
 from codec.data.crops import Media
 from codec.data.manifest import Entry, read_manifest
+from codec.data.speakers import speaker_numbers
 
 __all__ = [
     "Batch",
@@ -44,11 +45,13 @@ class Batch:
 
     signal: `[b, c, *space]` float32 in [-1, 1]. names: one path per row.
     mask: `[b, *space]` bool, False over padding; None when nothing is padded.
+    speakers: `[b]` int64, the place of each row's speaker in the list that was asked for; None when none was.
     """
 
     signal: Tensor
     names: tuple[str, ...]
     mask: Tensor | None
+    speakers: Tensor | None = None
 
 
 class TrainingBatches:
@@ -57,6 +60,7 @@ class TrainingBatches:
     Args:
         media: the model's medium (`kind`, `channels`, for audio `sample_rate` in Hz).
         seed: of every random choice made here.
+        speakers: names by whose places batches tell who speaks, the unknown one among them; none: they do not.
         rank, world_size: this process among its peers; None asks the process group.
 
     Raises:
@@ -69,10 +73,11 @@ class TrainingBatches:
         media: Media,
         *,
         seed: int,
+        speakers: Sequence[str] = (),
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self.config, self.seed = config, seed
+        self.config, self.seed, self.speakers = config, seed, speakers
         self.rank = dist.rank() if rank is None else rank
         self.world_size = dist.world_size() if world_size is None else world_size
         self.entries = train_entries(config, media)
@@ -93,7 +98,7 @@ class TrainingBatches:
     def batch(self, step: int) -> Batch:
         """The batch of `step` (0, 1, ...), the same whenever and wherever it is asked for."""
         first = (step * self.world_size + self.rank) * self.config.batch_size
-        return _collate([self._example(first + row) for row in range(self.config.batch_size)])
+        return _collate([self._example(first + row) for row in range(self.config.batch_size)], self.speakers)
 
     def prefetch(self, start_step: int = 0) -> Generator[tuple[int, Batch]]:
         """(step, `batch(step)`) from `start_step` on, decoded ahead by threads; an error arrives at its step.
@@ -118,7 +123,7 @@ class TrainingBatches:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _example(self, position: int) -> tuple[Tensor, Tensor, str]:
+    def _example(self, position: int) -> tuple[Tensor, Tensor, Entry]:
         epoch, place = divmod(position, len(self._items))
         entry = self.entries[self._items[self._epoch_order(epoch)[place]]]
         generator = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position])
@@ -128,7 +133,7 @@ class TrainingBatches:
             added, _ = self._crops.cut(other, self.config.crop, generator)
             level_db = float(generator.uniform(*self.config.mix_level_db))
             signal = within_full_scale(mixed(signal, added * mask, level_db=level_db))
-        return signal, mask, str(entry.path)
+        return signal, mask, entry
 
     def _draw_epoch_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, _EPOCH_STREAM, epoch]).permutation(len(self._items))
@@ -143,9 +148,15 @@ class ValidationBatches:
     """
 
     def __init__(
-        self, config: DataConfig, media: Media, *, rank: int | None = None, world_size: int | None = None
+        self,
+        config: DataConfig,
+        media: Media,
+        *,
+        speakers: Sequence[str] = (),
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> None:
-        self.config = config
+        self.config, self.speakers = config, speakers
         rank = dist.rank() if rank is None else rank
         world_size = dist.world_size() if world_size is None else world_size
         entries = validation_entries(config, media)
@@ -162,7 +173,7 @@ class ValidationBatches:
         first = index * self.config.batch_size
         rows = self.entries[first : first + self.config.batch_size]
         size = self.config.validation_crop or self.config.crop
-        return _collate([(*self._crops.cut(entry, size, None), str(entry.path)) for entry in rows])
+        return _collate([(*self._crops.cut(entry, size, None), entry) for entry in rows], self.speakers)
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.batch(index) for index in range(len(self)))
@@ -232,7 +243,12 @@ def _weighted_items(entries: Sequence[Entry], extents: Sequence[float], config: 
     return np.repeat(np.arange(len(entries)), repeats)
 
 
-def _collate(examples: Sequence[tuple[Tensor, Tensor, str]]) -> Batch:
-    signals, masks, names = zip(*examples, strict=True)
+def _collate(examples: Sequence[tuple[Tensor, Tensor, Entry]], speakers: Sequence[str]) -> Batch:
+    signals, masks, entries = zip(*examples, strict=True)
     mask = torch.stack(masks)
-    return Batch(torch.stack(signals), tuple(names), None if bool(mask.all()) else mask)
+    return Batch(
+        torch.stack(signals),
+        tuple(str(entry.path) for entry in entries),
+        None if bool(mask.all()) else mask,
+        speaker_numbers(entries, speakers) if speakers else None,
+    )

@@ -17,7 +17,7 @@ def speech_entries(
     limit: int | None = None,
     stems: Collection[str] = (),
 ) -> list[Entry]:
-    """The recordings of a manifest, or of all below a folder.
+    """The recordings of a manifest, all below a folder, or a single one.
 
     Args:
         splits: of a manifest; all if there are none.
@@ -27,9 +27,13 @@ def speech_entries(
     Raises:
         UserError: there is nothing, or no such split.
     """
-    if source.is_dir():
-        if splits:
-            raise UserError(f"{source} is a folder, which has no split {splits[0]!r}: give a manifest, or leave it out")
+    is_recording = kind_of(source) == "audio" and not source.is_dir()
+    if splits and (is_recording or source.is_dir()):
+        what = "recording" if is_recording else "folder"
+        raise UserError(f"{source} is a {what}, which has no split {splits[0]!r}: give a manifest, or leave it out")
+    if is_recording:
+        entries = [Entry(path=source, kind="audio")]
+    elif source.is_dir():
         names = files_below(source, lambda path: kind_of(path) == "audio", outside=source / ".none")
         entries = [Entry(path=source / name, kind="audio") for name in names]
     else:

@@ -10,14 +10,23 @@ from pydantic import Field
 from codec.core.config import Config, parse_config
 from codec.models.contrastive_units import ContrastiveUnits, ContrastiveUnitsConfig
 from codec.models.feature_units import FeatureUnits, FeatureUnitsConfig
+from codec.models.masked_units import MaskedUnits, MaskedUnitsConfig
+from codec.models.reconstruction_units import ReconstructionUnits, ReconstructionUnitsConfig
 from codec.models.units import UnitConfig, UnitModel
+from codec.models.waveform_units import WaveformUnits, WaveformUnitsConfig
 
 UNIT_MODELS: dict[type[UnitConfig], Callable[[Any], UnitModel]] = {
     FeatureUnitsConfig: FeatureUnits,
     ContrastiveUnitsConfig: ContrastiveUnits,
+    MaskedUnitsConfig: MaskedUnits,
+    ReconstructionUnitsConfig: ReconstructionUnits,
+    WaveformUnitsConfig: WaveformUnits,
 }
 
-AnyUnitConfig = Annotated[FeatureUnitsConfig | ContrastiveUnitsConfig, Field(discriminator="kind")]
+AnyUnitConfig = Annotated[
+    FeatureUnitsConfig | ContrastiveUnitsConfig | MaskedUnitsConfig | ReconstructionUnitsConfig | WaveformUnitsConfig,
+    Field(discriminator="kind"),
+]
 """The union of all configs of unit models, told apart by `kind`."""
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from codec.models.units import Learnt, UnitConfig, UnitModel
+from codec.models.units import Learnt, UnitConfig, UnitModel, warps
 from codec.nn.frame_encoder import FrameEncoderConfig, build_frame_encoder
 from codec.nn.predictive import Predictor, PredictorConfig
 from codec.quantize.build import OneCodebookConfig, build_quantizer
@@ -57,13 +56,12 @@ class ContrastiveUnits(UnitModel):
     def loss_names(self) -> tuple[str, ...]:
         return (CONTRASTIVE, *self.quantizer.loss_names)
 
-    def forward(self, signal: Tensor, *, mask: Tensor | None = None) -> Learnt:
+    def forward(self, signal: Tensor, *, mask: Tensor | None = None, targets: Tensor | None = None) -> Learnt:
         real = self.unit_mask(mask)
-        past = self._view(signal, mask)
-        quantized = self.quantizer(past, mask=real)
-        if self.bottleneck:
-            past = quantized.latents
-        future = self._view(signal, mask) if self.warp and self.training else past
+        latents = self._view(signal, mask)
+        quantized = self.quantizer(latents, mask=real)
+        past = quantized.latents if self.bottleneck else latents
+        future = self._view(signal, mask) if self.warp and self.training else latents
         loss, hits = self.forwards(past, future, real)
         back_loss, back_hits = self.backwards(past.flip(2), future.flip(2), None if real is None else real.flip(1))
         return Learnt(
@@ -73,7 +71,5 @@ class ContrastiveUnits(UnitModel):
 
     def _view(self, signal: Tensor, mask: Tensor | None) -> Tensor:
         """Latents of the speech as another vocal tract might have spoken it, each row's its own."""
-        warp = None
-        if self.warp and self.training:
-            warp = 1 + self.warp * (2 * torch.rand(len(signal), device=signal.device) - 1)
+        warp = warps(signal, self.warp if self.training else 0.0)
         return self.encoder(self.features(signal, mask, warp=warp))

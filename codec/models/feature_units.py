@@ -41,5 +41,5 @@ class FeatureUnits(UnitModel):
     def loss_names(self) -> tuple[str, ...]:
         return ()
 
-    def forward(self, signal: Tensor, *, mask: Tensor | None = None) -> Learnt:
+    def forward(self, signal: Tensor, *, mask: Tensor | None = None, targets: Tensor | None = None) -> Learnt:
         raise UserError("units of features are found by clustering, not by training: use the stage `cluster`")

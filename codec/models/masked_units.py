@@ -85,7 +85,7 @@ class MaskedUnits(UnitModel):
             raise UserError("masked units are learnt from the units of a teacher, and there is none: name one")
         real = self.unit_mask(mask)
         features = self.features(signal, mask, warp=warps(signal, self.warp if self.training else 0.0))
-        hidden = draw_hidden(targets.shape, share=self.hiding, stretch=self.stretch, device=signal.device)
+        hidden = self._draw_hidden(targets)
         latents = self.encoder(features, hidden)
         quantized = self.quantizer(latents.detach(), mask=real)
         with float32_island(signal.device.type):
@@ -98,6 +98,13 @@ class MaskedUnits(UnitModel):
         return Learnt(
             losses=losses | quantized.losses,
             stats={name: stat.detach() for name, stat in stats.items()} | quantized.stats,
+        )
+
+    def _draw_hidden(self, targets: Tensor) -> Tensor:
+        """What is hidden of a batch: in evaluation, always the same."""
+        chance = None if self.training else torch.Generator(targets.device).manual_seed(0)
+        return draw_hidden(
+            targets.shape, share=self.hiding, stretch=self.stretch, device=targets.device, generator=chance
         )
 
 

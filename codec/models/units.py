@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
@@ -58,6 +59,10 @@ class UnitModel(nn.Module, ABC):
 
     encoder: nn.Module
     quantizer: Quantizer
+    num_targets: int | None = None
+    """How many units a teacher has that it learns from; None: it learns from speech alone."""
+    speakers: tuple[str, ...] = ()
+    """Whose numbers tell it in training who speaks; none: it is not told."""
 
     def __init__(self, config: UnitConfig):
         super().__init__()
@@ -72,8 +77,13 @@ class UnitModel(nn.Module, ABC):
         """Names of the losses that `forward` returns; none: it does not learn by gradient."""
 
     @abstractmethod
-    def forward(self, signal: Tensor, *, mask: Tensor | None = None) -> Learnt:
-        """Losses of speech `[b, 1, time]`, `mask` `[b, time]` True where it is real."""
+    def forward(self, signal: Tensor, *, mask: Tensor | None = None, targets: Tensor | None = None) -> Learnt:
+        """Losses of speech `[b, 1, time]`.
+
+        Args:
+            mask: `[b, time]`, True where the speech is real.
+            targets: the teacher's units `[b, num_units]` of the same speech, for a model that learns from one.
+        """
 
     @property
     def frame_rate(self) -> float:
@@ -118,3 +128,8 @@ class UnitModel(nn.Module, ABC):
                 f"speech of {signal.shape[-1]} samples is shorter than one unit of {self.name}, {factor} samples"
             )
         return signal[..., : num_units * factor]
+
+
+def warps(signal: Tensor, most: float) -> Tensor | None:
+    """A vocal tract for each row of `signal`: factors `[b]` of frequency, 1 - `most` to 1 + `most`; None for 0."""
+    return 1 + most * (2 * torch.rand(len(signal), device=signal.device) - 1) if most else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from codec.core.config import Config
@@ -22,8 +23,8 @@ class ProgramConfig(Config):
     """A network from signal `[1, samples]`, float32 in [-1, 1], to features `[1, frames, num_features]`.
 
     Attributes:
-        program: file that `torch.export.save` wrote, of a network that takes any length.
-        sha256: of the file, if it must be that one.
+        program: file that `torch.export.save` wrote, of a network that takes any length; kept as an absolute path.
+        sha256: of the file, which must be that one; that of the file as it is now if nothing is said.
         hop_length: samples between its frames.
         num_features: per frame.
         normalise: bring every feature of a recording to mean 0 and deviation 1.
@@ -35,6 +36,16 @@ class ProgramConfig(Config):
     hop_length: PositiveInt
     num_features: PositiveInt
     normalise: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pin(cls, tree: Any) -> Any:
+        """Say which file `program` is, so that a model on top of it has another fingerprint with another file."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("program"), str | Path):
+            return tree
+        path = Path(os.path.abspath(tree["program"]))
+        pinned = tree.get("sha256")
+        return {**tree, "program": path, "sha256": _digest(path) if pinned is None else pinned}
 
 
 class ProgramFeatures(nn.Module):
@@ -49,10 +60,8 @@ class ProgramFeatures(nn.Module):
     def __init__(self, config: ProgramConfig):
         super().__init__()
         self.config = config
-        self._program = (load_program(config.program),)  # no submodule: it is not saved, and knows no eval()
-        found = hashlib.sha256(config.program.read_bytes()).hexdigest()
-        if config.sha256 not in (None, found):
-            raise UserError(f"{config.program} has SHA-256 {found}, not {config.sha256}: it is another program")
+        program = load_program(config.program, sha256=config.sha256)
+        self._program = (program,)  # no submodule: it is not saved, and knows no eval()
 
     def forward(self, signal: Tensor) -> Tensor:
         return torch.cat([self._row(row[None]) for row in signal])
@@ -64,11 +73,27 @@ class ProgramFeatures(nn.Module):
             first_line = str(error).partition("\n")[0]
             raise UserError(f"{self.config.program} does not take {signal.shape[1]} samples: {first_line}") from None
         frames, num_features = signal.shape[1] // self.config.hop_length, self.config.num_features
-        missing = frames - features.shape[1]
-        if features.dim() != 3 or features.shape[2] != num_features or not -1 <= missing <= MOST_MISSING:
+        if not _fits(features, frames, num_features):
+            found = list(features.shape) if isinstance(features, Tensor) else f"{type(features).__name__}, no tensor,"
             raise UserError(
-                f"{self.config.program} gives {list(features.shape)} for {signal.shape[1]} samples; hop_length and "
-                f"num_features ask for [1, {frames}, {num_features}]"
+                f"{self.config.program} gives {found} for {signal.shape[1]} samples; hop_length and num_features "
+                f"ask for [1, {frames}, {num_features}]"
             )
         features = features.float().transpose(1, 2)[..., :frames]
-        return F.pad(features, (0, max(0, missing)), mode="replicate")
+        return F.pad(features, (0, max(0, frames - features.shape[2])), mode="replicate")
+
+
+def _fits(features: Any, frames: int, num_features: int) -> bool:
+    if not isinstance(features, Tensor) or features.dim() != 3:
+        return False
+    batch, found, width = features.shape
+    return (batch, width) == (1, num_features) and found > 0 and -1 <= frames - found <= MOST_MISSING
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file; None if it cannot be read, which loading it will tell."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

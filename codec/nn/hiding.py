@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def draw_hidden(shape: torch.Size, *, share: float, stretch: int, device: torch.device) -> Tensor:
+def draw_hidden(
+    shape: torch.Size, *, share: float, stretch: int, device: torch.device, generator: torch.Generator | None = None
+) -> Tensor:
     """True where something is hidden, `[b, n]`: stretches that begin anywhere and may overlap.
 
     A place is hidden if one of the `stretch` places up to it begins a stretch, so with beginnings drawn at chance
@@ -15,5 +17,5 @@ def draw_hidden(shape: torch.Size, *, share: float, stretch: int, device: torch.
     """
     rows, places = shape
     chance = 1 - (1 - share) ** (1 / stretch)
-    begins = torch.rand(rows, places + stretch - 1, device=device) < chance
+    begins = torch.rand(rows, places + stretch - 1, device=device, generator=generator) < chance
     return begins.unfold(1, stretch, 1).any(2)

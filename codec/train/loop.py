@@ -161,11 +161,11 @@ class _Trainer:
         self.wrapped.train()
         if self.adversary:
             self.adversary.begin(step)
-        signal, mask = self._to_device(batch)
+        inputs = self._to_device(batch)
         self._undo.keep()
         try:
             with self._first_step_uncompiled():
-                outcome = self.wrapped(signal, mask)
+                outcome = self.wrapped(*inputs)
         except NonFiniteError:
             self._undo.restore()
             raise blame("the encoder's output is", signal=batch.signal, names=batch.names, losses={}) from None
@@ -201,10 +201,10 @@ class _Trainer:
             sums: dict[str, float] = {}
             items, shown = 0, None
             for batch in batches:
-                signal, mask = self._to_device(batch)
-                shown = signal[:NUM_SAMPLES] if shown is None else shown
+                inputs = self._to_device(batch)
+                shown = inputs[0][:NUM_SAMPLES] if shown is None else shown
                 try:
-                    outcome = self._outcome(signal, mask)
+                    outcome = self._outcome(*inputs)
                 except NonFiniteError:
                     raise UserError(f"validation met NaN or Inf in {', '.join(batch.names)}: look at these") from None
                 for name, value in to_floats(outcome).items():
@@ -218,10 +218,10 @@ class _Trainer:
                 progress.best_loss, progress.best_step = means["total"], progress.step
                 self._export()
 
-    def _outcome(self, signal: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+    def _outcome(self, *inputs: Tensor | None) -> dict[str, Tensor]:
         """Losses, their weighted total and statistics of one batch, in the run's precision."""
         with self.fabric.autocast():
-            outcome = self.task(signal, mask)
+            outcome = self.task(*inputs)
         return {"total": self.task.total(outcome["losses"]), **outcome["losses"], **outcome["stats"]}
 
     def _mean_over_ranks(self, sums: dict[str, float], items: int) -> dict[str, float]:
@@ -248,11 +248,14 @@ class _Trainer:
         if self.fabric.is_global_zero:
             self.task.export(self.run.best, name=self.run.name)
 
-    def _to_device(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def _to_device(self, batch: Batch) -> tuple[Tensor, *tuple[Tensor | None, ...]]:
+        """What the task is given: the signal, the mask or None, and who speaks if the batch tells."""
         signal = batch.signal.to(self.fabric.device, non_blocking=True)
         if signal.dim() == 4:
             signal = signal.to(memory_format=torch.channels_last)
-        return signal, None if batch.mask is None else batch.mask.to(self.fabric.device, non_blocking=True)
+        speakers: Tensor | None = getattr(batch, "speakers", None)
+        rest = (batch.mask,) if speakers is None else (batch.mask, speakers)
+        return signal, *(None if x is None else x.to(self.fabric.device, non_blocking=True) for x in rest)
 
 
 class _Throughput:

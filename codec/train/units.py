@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from codec.checkpoint.units import save_units
+from codec.checkpoint.units import load_unit_weights, load_units, save_units
 from codec.core.config import Config
 from codec.core.errors import UserError
 from codec.data.config import DataConfig
-from codec.models.build_units import AnyUnitConfig
+from codec.data.loader import train_entries
+from codec.data.speakers import speaker_names
+from codec.models.audible_units import AudibleConfig
+from codec.models.build_units import AnyUnitConfig, build_units
 from codec.models.media import AudioMedia
 from codec.models.units import UnitModel
 from codec.train.config import LoopConfig
@@ -20,12 +24,19 @@ from codec.train.recipe import Weights, check_crops
 
 
 class UnitsConfig(Config):
-    """Data, model, losses and loop of a recipe that trains units."""
+    """Data, model, losses and loop of a recipe that trains units.
+
+    Attributes:
+        teacher: the model of units that `model` learns from, if it is of a kind that does: a bundled name or a folder.
+        start_from: an exported model of the same config whose weights training starts from; None: random ones.
+    """
 
     data: DataConfig
     model: AnyUnitConfig
     losses: Weights
     loop: LoopConfig
+    teacher: str | None = None
+    start_from: str | None = None
 
     @model_validator(mode="after")
     def _crops_are_whole_units(self) -> UnitsConfig:
@@ -37,6 +48,30 @@ class UnitsConfig(Config):
         """What the data are read as: one channel, at the model's rate."""
         return AudioMedia(sample_rate=self.model.sample_rate)
 
+    def with_speakers(self) -> Self:
+        """The same, in which a model that is told who speaks knows the names in the training data, or those it had.
+
+        Raises:
+            UserError: as `train_entries`.
+        """
+        if not isinstance(self.model, AudibleConfig) or self.model.speakers:
+            return self
+        names = speaker_names(train_entries(self.data, self.media))
+        return self.model_copy(update={"model": self.model.model_copy(update={"speakers": names})})
+
+
+def build_unit_task(config: UnitsConfig) -> UnitTask:
+    """The model of `config` with its losses and its teacher; torch's global random state decides the weights.
+
+    Raises:
+        UserError: as `UnitTask`, or a model to learn or to start from that is not there or does not fit.
+    """
+    model = build_units(config.model)
+    if config.start_from:
+        load_unit_weights(model, config.start_from)
+    teacher = load_units(config.teacher, device=config.loop.device) if config.teacher else None
+    return UnitTask(model, config.losses, teacher=teacher)
+
 
 class UnitTask(nn.Module):
     """The weighted sum of the losses that a model of units gives.
@@ -44,23 +79,33 @@ class UnitTask(nn.Module):
     Args:
         model: what is trained and exported.
         weights: of every loss, by name.
+        teacher: whose units the model learns from; None for a model that learns from speech alone.
 
     Raises:
-        UserError: a loss without a weight, or a weight without a loss.
+        UserError: a loss without a weight, a weight without a loss, or a teacher that does not fit.
     """
 
     sample_rate = None
 
-    def __init__(self, model: UnitModel, weights: dict[str, float]):
+    def __init__(self, model: UnitModel, weights: dict[str, float], *, teacher: UnitModel | None = None):
         super().__init__()
         if set(weights) != set(model.loss_names):
             wanted = ", ".join(model.loss_names) or "none: it is found by clustering"
             raise UserError(f"losses have weights for {', '.join(weights) or 'none'}; this model has: {wanted}")
         self.model, self.weights = model, weights
+        self.teacher = _fitting(teacher, model)
 
-    def forward(self, signal: Tensor, mask: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
-        """Losses of a batch, unweighted, and statistics: `{"losses": ..., "stats": ...}`, 0-d tensors by name."""
-        learnt = self.model(signal, mask=mask)
+    def forward(
+        self, signal: Tensor, mask: Tensor | None = None, speakers: Tensor | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """Losses of a batch, unweighted, and statistics: `{"losses": ..., "stats": ...}`, 0-d tensors by name.
+
+        `speakers` `[b]` are numbers of who speaks, for a model that is told.
+        """
+        with torch.no_grad():
+            targets = None if self.teacher is None else self.teacher.eval().units(signal, mask=mask)
+        told = {} if speakers is None else {"speakers": speakers}
+        learnt = self.model(signal, mask=mask, targets=targets, **told)
         return {"losses": learnt.losses, "stats": learnt.stats}
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
@@ -74,3 +119,21 @@ class UnitTask(nn.Module):
     def export(self, folder: Path, *, name: str) -> None:
         """Write the model as it is now, ready for `load_units`."""
         save_units(self.model, folder, name=name)
+
+
+def _fitting(teacher: UnitModel | None, model: UnitModel) -> UnitModel | None:
+    """`teacher`, which learns nothing any more, if it is what `model` wants."""
+    if teacher is None:
+        if model.num_targets is not None:
+            raise UserError(f"the model learns from {model.num_targets} units of a teacher: name one (teacher=FOLDER)")
+        return None
+    if model.num_targets is None:
+        raise UserError(f"the model learns from speech alone: leave the teacher {teacher.name} out")
+    given = (teacher.codebook_size, teacher.config.sample_rate, teacher.frame_rate)
+    wanted = (model.num_targets, model.config.sample_rate, model.frame_rate)
+    if given != wanted:
+        raise UserError(
+            f"teacher {teacher.name} has {given[0]} units at {given[1]} Hz, {given[2]:g} a second; the model wants "
+            f"{wanted[0]} at {wanted[1]} Hz, {wanted[2]:g} a second: change model.num_targets, or take another"
+        )
+    return teacher.requires_grad_(False)

@@ -9,7 +9,8 @@ from codec.checkpoint.units import save_units
 from codec.data.audio import read_audio
 from codec.data.loader import train_entries
 from codec.models.build_units import build_units
-from codec.train.clusters import find_codebook, set_codebook
+from codec.quantize.ema import EMAConfig
+from codec.train.clusters import draw_latents, find_codebook, set_codebook
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -22,16 +23,17 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     """
     folder, recipe, model = clustering_run(config, overrides, run)
     entries = train_entries(recipe.data, recipe.media)
-    recordings = [
+    recordings = (
         read_audio(entry.path, sample_rate=recipe.model.sample_rate, channels=1)[0]
-        for entry in track(entries, description="reading")
-    ]
-    recordings = [recording for recording in recordings if recording.shape[1] >= recipe.model.downsample_factor]
+        for entry in track(entries, description="listening")
+    )
+    rows = draw_latents(model, recordings, seed=recipe.loop.seed)
     for size in recipe.num_units:
-        quantizer = recipe.model.quantizer.model_copy(update={"codebook_size": size})
-        clustered = build_units(recipe.model.model_copy(update={"quantizer": quantizer}))
-        clustered.encoder.load_state_dict(model.encoder.state_dict())
-        set_codebook(clustered, find_codebook(model, recordings, size, seed=recipe.loop.seed))
+        clustered = build_units(recipe.model.model_copy(update={"quantizer": EMAConfig(codebook_size=size)}))
+        for name, part in model.named_children():
+            if name != "quantizer":
+                clustered.get_submodule(name).load_state_dict(part.state_dict())
+        set_codebook(clustered, find_codebook(rows, size, seed=recipe.loop.seed))
         target = folder / "units" / str(size)
         fingerprint = save_units(clustered, target, name=f"{folder.name}-{size}")
         print(f"{target}: {size} units, {clustered.frame_rate:g} a second, {fingerprint}")

@@ -8,10 +8,9 @@ from __future__ import annotations
 from pipeline import Recipe, new_run
 
 from codec.data.loader import TrainingBatches, ValidationBatches
-from codec.models.build_units import build_units
 from codec.train import train
 from codec.train.fabric import build_fabric
-from codec.train.units import UnitTask
+from codec.train.units import build_unit_task
 
 __all__ = ["Recipe", "main"]
 
@@ -25,8 +24,9 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         run: folder of the run, `runs/units_speech` if None.
     """
     folder, recipe = new_run(config, overrides, run, resume=resume)
+    recipe = recipe.with_speakers()
     fabric = build_fabric(recipe.loop)
-    task = UnitTask(build_units(recipe.model), recipe.losses)
-    data = TrainingBatches(recipe.data, recipe.media, seed=recipe.loop.seed)
-    validation = ValidationBatches(recipe.data, recipe.media)
+    task = build_unit_task(recipe)
+    data = TrainingBatches(recipe.data, recipe.media, seed=recipe.loop.seed, speakers=task.model.speakers)
+    validation = ValidationBatches(recipe.data, recipe.media, speakers=task.model.speakers)
     train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)

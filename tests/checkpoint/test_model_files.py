@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from codec.checkpoint import list_models, load_model, save_model
+from codec.checkpoint import list_models, list_units, load_model, save_model
 from codec.checkpoint.store import read_tensors, write_tensors
+from codec.checkpoint.units import load_units
 from codec.checkpoint.zoo import FORMAT, MODEL_FILE, MODEL_KEY, PRETRAINED, find_model
 from codec.core.errors import UserError
 from codec.models.tiny import tiny_model
@@ -99,13 +100,27 @@ def test_nothing_on_disk_is_a_pickle(tmp_path):
     assert MODEL_KEY in header["__metadata__"]
 
 
-@pytest.mark.parametrize("folder", sorted(PRETRAINED.glob("*/")), ids=lambda path: path.name)
-def test_every_bundled_model_loads_has_a_card_and_fits_in_30_mb(folder):
-    path = folder / MODEL_FILE
-    assert path.stat().st_size < 30e6
-    model = load_model(folder.name, device="cpu")
-    card = next(card for card in list_models() if card.name == folder.name)
+@pytest.mark.parametrize("card", [*list_models(), *list_units()], ids=lambda card: card.name)
+def test_every_bundled_model_has_a_card_and_fits_in_30_mb(card):
+    assert card.bytes < 30e6
     assert {"description", "data", "licence", "cost", "measured"} <= card.facts.keys()
-    assert (folder / "README.md").exists()
+    assert (PRETRAINED / card.name / "README.md").exists()
+
+
+def test_every_bundled_folder_is_listed():
+    assert {path.name for path in PRETRAINED.iterdir()} == {card.name for card in [*list_models(), *list_units()]}
+
+
+@pytest.mark.parametrize("card", list_units(), ids=lambda card: card.name)
+def test_bundled_units_load_and_write_speech_down(card):
+    model = load_units(card.name, device="cpu")
+    assert model.fingerprint == card.fingerprint
+    units = model.units(torch.zeros(1, 1, 10 * model.config.downsample_factor))
+    assert units.shape == (1, 10) and 0 <= int(units.min()) <= int(units.max()) < model.codebook_size
+
+
+@pytest.mark.parametrize("name", [card.name for card in list_models()])
+def test_every_bundled_codec_loads_and_gives_back_as_much_as_it_got(name):
+    model = load_model(name, device="cpu")
     signal = torch.zeros(1, model.media.channels, *(500,) * model.ndim)
     assert model.decode(model.encode(signal), size=tuple(signal.shape[2:])).shape == signal.shape

@@ -24,6 +24,7 @@ from codec.data.loader import (
     validation_entries,
 )
 from codec.data.manifest import Entry, read_manifest, write_manifest
+from codec.data.speakers import speaker_names
 from tests.data.makers import Medium, audio_corpus, image_corpus, same
 
 AUDIO, IMAGE = Medium("audio"), Medium("image", channels=3)
@@ -278,3 +279,21 @@ def test_the_cache_stays_within_its_limit_and_never_lies(keys: list[int], limit:
         array = cache.get(key, lambda key=key: np.full(key * 3, key, np.uint8))
         assert array.tolist() == [key] * (key * 3)
         assert cache.held_bytes <= limit
+
+
+def test_batches_tell_who_speaks_when_they_are_asked(tmp_path: Path) -> None:
+    names = ["bob", None, "ann", "", "cy", "unknown"]
+    manifest = audio_corpus(tmp_path, [1000] * len(names))
+    entries = read_manifest(manifest).entries
+    spoken = [entry.model_copy(update={"speaker": name}) for entry, name in zip(entries, names, strict=True)]
+    write_manifest(manifest, spoken)
+    config = make_config(train=manifest, validation=manifest, validation_splits="train", crop=1000, batch_size=6)
+    assert speaker_names(spoken) == ("ann", "bob", "cy")
+    speakers = ("unknown", "ann", "bob")  # cy was never met
+    batch = TrainingBatches(config, AUDIO, seed=0, speakers=speakers).batch(0)
+    number_of = dict(zip((str(entry.path) for entry in spoken), [2, 0, 1, 0, 0, 0], strict=True))
+    assert batch.speakers is not None and batch.speakers.dtype == torch.int64
+    assert batch.speakers.tolist() == [number_of[name] for name in batch.names]
+    (validation,) = ValidationBatches(config, AUDIO, speakers=speakers)
+    assert validation.speakers is not None and validation.speakers.tolist() == [2, 0, 1, 0, 0, 0]
+    assert TrainingBatches(config, AUDIO, seed=0).batch(0).speakers is None

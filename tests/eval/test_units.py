@@ -15,7 +15,7 @@ from codec.eval.units import score_units
 from codec.files.speech_entries import speech_entries
 from codec.files.unit_lines import write_units
 from codec.models.build_units import build_units, parse_units
-from codec.train.clusters import find_codebook, set_codebook
+from codec.train.clusters import draw_latents, find_codebook, set_codebook
 
 PHONES = {"A": 300.0, "B": 900.0, "C": 2400.0, "SIL": 0.0}
 
@@ -47,7 +47,7 @@ def model(corpus, tmp_path_factory):
     tree = {"kind": "features", "features": {"kind": "log_mel"}, "quantizer": {"kind": "ema", "codebook_size": 8}}
     model = build_units(parse_units(tree)).eval()
     signals = [_read(path) for path in sorted(corpus.glob("*.wav"))]
-    set_codebook(model, find_codebook(model, signals, 8))
+    set_codebook(model, find_codebook(draw_latents(model, signals), 8))
     folder = tmp_path_factory.mktemp("model")
     save_units(model, folder, name="tones")
     return folder, model

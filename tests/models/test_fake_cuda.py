@@ -14,12 +14,13 @@ from codec.cli.scripts import load_script
 from codec.core.bundled import recipes_folder
 from codec.core.config import load_config
 from codec.models import VQVAE, CodecConfig, build_model
-from codec.models.build_units import build_units
+from codec.models.build_units import build_units, parse_units
 from codec.models.tiny import tiny_config
-from codec.models.units import UnitConfig
+from codec.models.units import UnitConfig, UnitModel
 from codec.quantize.build import KINDS, parse_quantizer
 from codec.train import ReconstructionConfig, ReconstructionTask
 from codec.train.adversarial import ADVERSARIAL, FEATURE_MATCHING
+from codec.train.clusters import draw_latents
 from codec.train.units import UnitTask
 from tests.models.kinds import CONFIGS
 
@@ -42,9 +43,18 @@ def _unit_step_on_fake_cuda(config: UnitConfig) -> None:
         model = build_units(config).train()
         speech = torch.rand(2, 1, 8 * config.downsample_factor)
         if model.loss_names:
-            task = UnitTask(model, dict.fromkeys(model.loss_names, 1.0))
+            task = UnitTask(model, dict.fromkeys(model.loss_names, 1.0), teacher=_teacher_of(model))
             assert task.total(task(speech)["losses"]).device.type == "cuda"
         assert model.eval().units(speech).device.type == "cuda"
+        from_disk = torch.rand(1, 8 * config.downsample_factor, device="cpu")
+        assert draw_latents(model, [from_disk]).device.type == "cpu"
+
+
+def _teacher_of(model: UnitModel) -> UnitModel | None:
+    if model.num_targets is None:
+        return None
+    config = {"kind": "features", "features": {"kind": "mfcc"}, "stride": model.config.frames_per_unit}
+    return build_units(parse_units(config | {"quantizer": {"kind": "ema", "codebook_size": model.num_targets}}))
 
 
 def _loss_weights(config: CodecConfig) -> dict[str, float]:

@@ -6,7 +6,8 @@ import torch
 from codec.checkpoint.units import load_units, save_units
 from codec.core.errors import UserError
 from codec.models.build_units import UNIT_MODELS, build_units, parse_units
-from codec.train.clusters import find_codebook, set_codebook
+from codec.models.contrastive_units import ContrastiveUnits
+from codec.train.clusters import draw_latents, find_codebook, set_codebook
 from codec.train.units import UnitTask
 
 QUANTIZER = {"kind": "ema", "codebook_size": 5}
@@ -19,6 +20,28 @@ SMALL = {
         "quantizer": QUANTIZER,
         "predictor": {"width": 8, "dilations": [1]},
         "warp": 0.1,
+    },
+    "masked": {
+        "features": {"kind": "log_mel", "num_mels": 20},
+        "encoder": {"width": 8, "blocks": 1},
+        "context": {"kernel": 3, "dilations": [1], "head": [1]},
+        "num_targets": 6,
+        "quantizer": QUANTIZER,
+    },
+    "vqvae": {
+        "features": {"kind": "log_mel", "num_mels": 20},
+        "encoder": {"width": 8, "blocks": 1},
+        "latent_dim": 4,
+        "quantizer": QUANTIZER,
+        "decoder": {"width": 8, "dilations": [1]},
+        "speakers": ["ann", "bob"],
+    },
+    "waveform_vqvae": {
+        "encoder": {"stages": [{"stride": 20, "width": 4}, {"stride": 16, "width": 4}]},
+        "decoder": {"stages": [{"stride": 320, "width": 4, "dilations": [1]}]},
+        "latent_dim": 4,
+        "quantizer": QUANTIZER,
+        "speakers": ["ann", "bob"],
     },
 }
 
@@ -65,18 +88,29 @@ def test_a_saved_model_gives_the_same_units(kind, tmp_path):
 def test_units_are_the_nearest_of_a_codebook_that_was_set():
     model = _model("features")
     recordings = [_speech(8000, seed)[0] for seed in range(3)]
-    codebook = find_codebook(model, recordings, 5)
+    codebook = find_codebook(draw_latents(model, recordings), 5)
     set_codebook(model, codebook)
     latents = model.latents(recordings[0][None])[0].T
     assert torch.equal(model.units(recordings[0][None])[0], torch.cdist(latents, codebook).argmin(1))
 
 
 def test_clusters_apart_are_found():
-    model = _model("features")
     centres = 10 * torch.randn(4, 39, generator=torch.Generator().manual_seed(0))
-    model.latents = lambda speech: centres[torch.arange(40) % 4].T[None]  # pyright: ignore
-    found = find_codebook(model, [torch.zeros(1, 1)], 4)
+    found = find_codebook(centres[torch.arange(40) % 4], 4)
     assert torch.cdist(found, centres).min(1).values.max() < 1e-4
+
+
+def test_of_many_latents_as_many_are_drawn_from_all_recordings():
+    model = _model("features")
+    recordings = [_speech(3200 + 320 * seed, seed)[0] for seed in range(10)] + [_speech(100)[0]]
+    every = draw_latents(model, recordings)
+    assert len(every) == sum(10 + seed for seed in range(10))
+    drawn = draw_latents(model, recordings, most=40)
+    assert len(drawn) == 40 and torch.equal(drawn, draw_latents(model, recordings, most=40))
+    assert torch.cdist(drawn, every).min(1).values.max() < 0.02
+    assert len(drawn.unique(dim=0)) == 40
+    late = torch.cdist(drawn, draw_latents(model, recordings[7:])).min(1).values < 0.02
+    assert 5 < int(late.sum()) < 30
 
 
 def test_contrastive_training_learns_to_tell_what_follows():
@@ -102,3 +136,22 @@ def test_weights_must_be_those_of_the_model():
         UnitTask(_model("contrastive"), {"mse": 1.0})
     with pytest.raises(UserError, match="found by clustering"):
         UnitTask(_model("features"), {"mse": 1.0})
+
+
+def test_hidden_stretches_are_the_same_whenever_a_model_is_validated():
+    model = _model("masked")
+    speech, targets = _speech(16000), torch.arange(50)[None] % 6
+    losses = [float(model(speech, targets=targets).losses["hidden"].detach()) for _ in range(2)]
+    assert losses[0] == losses[1]
+
+
+def test_a_contrastive_bottleneck_predicts_latents_when_it_is_validated_too():
+    """Quantized latents would repeat, and a choice between equals cannot be right."""
+    torch.manual_seed(0)
+    model = build_units(parse_units({"kind": "contrastive", **SMALL["contrastive"], "bottleneck": True})).eval()
+    speech, seen = _speech(16000), []
+    assert isinstance(model, ContrastiveUnits)
+    model.forwards.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs))
+    model(speech)
+    past, future = seen[0][:2]
+    assert torch.equal(future, model.latents(speech)) and not torch.equal(past, future)

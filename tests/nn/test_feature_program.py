@@ -1,6 +1,8 @@
 """Features of an exported network: its frames, whatever the length, and one line for what does not fit."""
 
 import hashlib
+import io
+import zipfile
 
 import pytest
 import torch
@@ -75,12 +77,58 @@ def test_the_file_must_be_the_one_that_was_named(program):
         ({"num_features": 6}, r"ask for \[1, 25, 6\]"),
         ({"hop_length": 160}, "gives"),
         ({"program": "no.pt2"}, "cannot read"),
+        ({"program": "no.pt2", "sha256": "0" * 64}, "cannot read"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(program, change, message):
     config = ProgramConfig.model_validate({"program": program, "hop_length": HOP, "num_features": 5} | change)
     with pytest.raises(UserError, match=message):
         ProgramFeatures(config)(_speech())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "found"),
+    [
+        (lambda frames: (frames, frames), "gives tuple"),
+        (lambda frames: {"last": frames}, "gives dict"),
+        (lambda frames: frames.sum((1, 2)), r"gives \[1\]"),
+        (lambda frames: frames.repeat(2, 1, 1), r"gives \[2, 25, 5\]"),
+        (lambda frames: frames[..., :0], r"gives \[1, 25, 0\]"),
+    ],
+)
+def test_outputs_that_are_no_features_are_named(program, monkeypatch, outputs, found):
+    features = ProgramFeatures(ProgramConfig(program=program, hop_length=HOP, num_features=5))
+
+    class Other(nn.Module):
+        def forward(self, signal):
+            return outputs(signal.unfold(1, HOP, HOP)[..., :5])
+
+    monkeypatch.setattr(features, "_program", (Other(),))
+    with pytest.raises(UserError, match=rf"{found}.*\[1, 25, 5\]"):
+        features(_speech())
+
+
+def test_another_program_makes_another_model(program, tmp_path, monkeypatch):
+    def fingerprint(content):
+        (tmp_path / "network.pt2").write_bytes(content)
+        features = {"kind": "program", "program": "network.pt2", "hop_length": HOP, "num_features": 5}
+        tree = {"kind": "features", "features": features, "quantizer": {"kind": "ema", "codebook_size": 4}}
+        torch.manual_seed(0)
+        return save_units(build_units(parse_units(tree)), tmp_path / "mine")
+
+    monkeypatch.chdir(tmp_path)
+    content = program.read_bytes()
+    first = fingerprint(content)
+    monkeypatch.chdir("/")  # the path in the model is whole
+    load_units(tmp_path / "mine", device="cpu")
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile("other.zip", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))  # the same network, in other bytes
+    assert fingerprint(content) == first != fingerprint((tmp_path / "other.zip").read_bytes())
+    (tmp_path / "network.pt2").write_bytes(content)
+    with pytest.raises(UserError, match="another program"):
+        load_units(tmp_path / "mine", device="cpu")
 
 
 def test_a_program_is_not_warped(program):

@@ -1,5 +1,7 @@
 """Units of speech, from a folder of recordings to models of several sizes."""
 
+import json
+
 import pytest
 import torch
 
@@ -8,9 +10,11 @@ from codec.cli.scripts import load_script
 from codec.core.bundled import recipes_folder
 from codec.core.config import load_config
 from codec.core.errors import UserError
+from codec.models.audible_units import AudibleUnits
 from codec.models.build_units import build_units
 from codec.train.run import RunFolder, read_metrics
 from tests.train.corpus import write_corpus
+from tests.train.test_resume import assert_same_run
 
 RECIPE = recipes_folder() / "units_speech"
 SMALL = [
@@ -69,3 +73,48 @@ def test_more_units_than_latents_are_refused(tmp_path):
     manifest = write_corpus(tmp_path / "corpus")
     with pytest.raises(UserError, match="make no 900 units"):
         _stage("cluster", "mfcc.yaml", [f"data.train={manifest}", "num_units=[900]"], tmp_path / "run")
+
+
+VQVAE = [
+    "data.crop=6400",
+    "data.batch_size=2",
+    "data.workers=0",
+    "model.encoder.width=8",
+    "model.decoder.width=8",
+    "model.latent_dim=4",
+    "model.quantizer.codebook_size=4",
+    "loop.validate_every=2",
+    "loop.save_every=2",
+    "loop.log_every=1",
+    "loop.device=cpu",
+]
+
+
+def _spoken_corpus(folder):
+    """The corpus of tests, spoken by two and, for the rest, by nobody knows whom."""
+    manifest = write_corpus(folder)
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    named = [{**line, "speaker": speaker} for line, speaker in zip(lines, ["bob", "ann", "bob", ""], strict=False)]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in named + lines[4:]))
+    return manifest
+
+
+def test_a_model_that_is_told_who_speaks_learns_the_names_in_the_data_and_resumes_exactly(tmp_path):
+    data = f"data.train={_spoken_corpus(tmp_path / 'corpus')}"
+    _stage("train", "vqvae.yaml", [data, *VQVAE, "loop.steps=4"], tmp_path / "whole")
+    _stage("train", "vqvae.yaml", [data, *VQVAE, "loop.steps=4", "loop.max_minutes=1e-6"], tmp_path / "cut")
+    _stage("train", None, ["loop.max_minutes=null"], tmp_path / "cut", resume=True)
+    whole, cut = (load_units(tmp_path / name, device="cpu") for name in ("whole", "cut"))
+    assert isinstance(cut, AudibleUnits) and cut.speakers == ("unknown", "ann", "bob")
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+    speech = 0.1 * torch.randn(1, 1, 6400, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(whole.units(speech), cut.units(speech))
+
+
+def test_other_numbers_of_units_are_heard_through_the_same_decoder(tmp_path):
+    data = f"data.train={_spoken_corpus(tmp_path / 'corpus')}"
+    _stage("train", "vqvae.yaml", [data, *VQVAE, "loop.steps=2"], tmp_path / "run")
+    _stage("cluster", None, ["num_units=[3]"], tmp_path / "run")
+    model, clustered = (load_units(tmp_path / "run" / path, device="cpu") for path in ("", "units/3"))
+    for name, weight in model.get_submodule("decoder").state_dict().items():
+        assert torch.equal(weight, clustered.get_submodule("decoder").state_dict()[name])
