@@ -67,10 +67,14 @@ def evaluate(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Tell how well units carry phones and drop the speaker: ABX, accuracy, information, boundaries, bits, a probe."""
+    """Tell how well units carry phones and drop the speaker: ABX, accuracy, information, boundaries, bits, a probe.
+
+    A recording that cannot be read is named, and the exit code is 1.
+    """
     from codec.checkpoint.units import load_units
     from codec.core.atomic import atomic_write_text
     from codec.eval.heard import hear
+    from codec.eval.item_file import read_items
     from codec.eval.phones import read_phones
     from codec.eval.unit_table import unit_lines
     from codec.eval.units import score_units
@@ -79,9 +83,12 @@ def evaluate(
     found = read_phones(phones) if phones else {}
     loaded = load_units(model, device=device)
     entries = speech_entries(Path(source), splits=split or (), limit=limit, stems=found.keys())
+    failures: dict[str, str] = {}
     with progress_bar("listening") as progress:
-        heard = list(hear(loaded, entries, found, penalty=penalty, progress=progress))
-    scores = score_units(loaded, heard)
+        heard = list(hear(loaded, entries, found, failures=failures, penalty=penalty, progress=progress))
+    stems = {recording.stem for recording in heard}
+    items = read_items(phones) if phones and phones.suffix == ".item" and not phones.is_dir() else None
+    scores = score_units(loaded, heard, items=items and [item for item in items if item.stem in stems])
     if json_path:
         atomic_write_text(json_path, json.dumps(scores.as_dict(), indent=2) + "\n")
     if html_path:
@@ -90,6 +97,10 @@ def evaluate(
         write_units_page(html_path, loaded, scores, heard)
     for line in unit_lines(scores):
         say(line)
+    for path, reason in failures.items():
+        say(f"left out {path}: {reason}")
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command()

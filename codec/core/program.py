@@ -29,12 +29,12 @@ _PLAIN_RECORDS = re.compile(
 _PLAIN_EXPRESSION = re.compile(r"[\w +*/()<>=!,.'-]+", re.ASCII)
 _ARITHMETIC = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop)
 _VALUES = (ast.Constant, ast.Name, ast.Load, ast.keyword)
-_FUNCTIONS = frozenset(
-    "Symbol Integer Float Rational Add Mul Pow Max Min Mod Abs And Or Not Equality Unequality LessThan GreaterThan "
-    "StrictLessThan StrictGreaterThan FloorDiv CeilDiv CleanDiv IntTrueDiv FloatTrueDiv ModularIndexing PythonMod "
-    "PowByNatural FloatPow LShift RShift Where Identity ToFloat CeilToInt FloorToInt TruncToInt TruncToFloat "
-    "RoundToInt RoundDecimal IsNonOverlappingAndDenseIndicator".split()
-)
+_FUNCTIONS = """
+Symbol Integer Float Rational Add Mul Pow Max Min Mod Abs And Or Not Equality Unequality LessThan GreaterThan
+StrictLessThan StrictGreaterThan FloorDiv CeilDiv CleanDiv IntTrueDiv FloatTrueDiv ModularIndexing PythonMod
+PowByNatural FloatPow LShift RShift Where Identity ToFloat CeilToInt FloorToInt TruncToInt TruncToFloat
+RoundToInt RoundDecimal IsNonOverlappingAndDenseIndicator
+"""
 """What torch writes lengths with."""
 
 
@@ -128,7 +128,8 @@ def _is_arithmetic(text: Any) -> bool:
         nodes = list(ast.walk(ast.parse(text, mode="eval")))
     except (SyntaxError, RecursionError, MemoryError):
         return False
+    allowed = _FUNCTIONS.split()
     called = [node.func for node in nodes if isinstance(node, ast.Call)]
-    return all(isinstance(name, ast.Name) and name.id in _FUNCTIONS for name in called) and all(
+    return all(isinstance(name, ast.Name) and name.id in allowed for name in called) and all(
         isinstance(node, (*_ARITHMETIC, *_VALUES, ast.Call)) for node in nodes
     )

@@ -11,8 +11,12 @@ import numpy as np
 from codec.core.errors import UserError
 from codec.core.runs import find_runs
 from codec.eval.interval import Interval
+from codec.eval.phones import Phone
 from codec.eval.pooled import pooled_interval, ratio
 
+TOLERANCE_S = 0.02
+_MARGIN_S = 0.05  # what aligners may leave out at the ends of a recording
+_TOUCHING_S = 1e-3  # an end and a start no further apart are one boundary
 _ROUNDING_S = 1e-9  # added to the tolerance: 0.30 - 0.28 is more than 0.02 in floating point
 
 
@@ -40,7 +44,7 @@ class BoundaryScores:
 
 
 def boundary_scores(
-    found: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, tolerance_s: float = 0.02, seed: int = 0
+    found: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, tolerance_s: float = TOLERANCE_S, seed: int = 0
 ) -> BoundaryScores:
     """Scores of boundary times over all recordings, with intervals over recordings.
 
@@ -73,6 +77,29 @@ def boundary_scores(
 def run_boundaries(values: np.ndarray, *, frame_rate: float) -> np.ndarray:
     """Seconds at which `values` `[frames]`, units or labels, change: frame t begins at t / frame_rate."""
     return find_runs(values).starts[1:] / frame_rate
+
+
+def phone_boundaries(phones: Sequence[Phone], *, duration_s: float) -> np.ndarray:
+    """Seconds at which `phones` start and end, each once, without the start and the end of a recording.
+
+    The first start and the last end are the recording's if they are at most 50 ms from those.
+    """
+    starts, ends = [phone.start_s for phone in phones], [phone.end_s for phone in phones]
+    if starts and starts[0] <= _MARGIN_S:
+        starts = starts[1:]
+    if ends and ends[-1] >= duration_s - _MARGIN_S:
+        ends = ends[:-1]
+    times = np.sort(np.array([*starts, *ends], dtype=np.float64))
+    return times[np.diff(times, prepend=-np.inf) > _TOUCHING_S]
+
+
+def near_phones(times: np.ndarray, phones: Sequence[Phone], *, tolerance_s: float = TOLERANCE_S) -> np.ndarray:
+    """Those of `times` `[boundaries]` in seconds that are in one of `phones`, or at most `tolerance_s` away."""
+    reach = tolerance_s + _ROUNDING_S
+    starts = np.array([phone.start_s for phone in phones])
+    latest_ends = np.maximum.accumulate([-np.inf, *(phone.end_s for phone in phones)])
+    begun = np.searchsorted(starts, times + reach, side="right")
+    return times[latest_ends[begun] >= times - reach]
 
 
 def count_hits(found: np.ndarray, reference: np.ndarray, *, tolerance_s: float) -> int:

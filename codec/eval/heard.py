@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from codec.data.audio import read_audio
 from codec.data.manifest import Entry
 from codec.eval.phones import Phone
-from codec.models.segmented import segmented_units
+from codec.files.each_recording import each_recording, encoded
 from codec.models.units import UnitModel
 from codec.nn.features import Features
 
@@ -45,41 +43,40 @@ class Heard:
         return self.path.stem
 
 
-@torch.inference_mode()
 def hear(
     model: UnitModel,
     entries: Sequence[Entry],
     phones_by_stem: Mapping[str, Sequence[Phone]] | None = None,
     *,
+    failures: dict[str, str],
     penalty: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Heard]:
     """`entries` through `model`, one after the other, with the phones of those that have some.
 
     Args:
+        failures: gets, by path, why recordings are left out: those that cannot be read, or are too short for one unit.
         penalty: of a change of units, as in `segmented_units`.
 
     Raises:
-        UserError: a recording cannot be read, or is too short for one unit.
+        UserError: all of them are left out.
     """
-    device = next(model.buffers()).device
     plain = model.config.features.model_copy(update={"normalise": False})
-    features = Features(plain, sample_rate=model.config.sample_rate).to(device)
-    for number, entry in enumerate(entries, 1):
-        signal, _ = read_audio(entry.path, sample_rate=model.config.sample_rate, channels=1)
-        speech = signal[None].to(device)
-        latents = model.latents(speech)
-        yield Heard(
+    features = Features(plain, sample_rate=model.config.sample_rate).to(next(model.buffers()).device)
+
+    def heard(entry: Entry) -> Heard:
+        found = encoded(model, entry, penalty=penalty)
+        return Heard(
             path=entry.path,
             speaker=entry.speaker,
-            duration_s=signal.shape[1] / model.config.sample_rate,
+            duration_s=found.speech.shape[2] / model.config.sample_rate,
             phones=tuple((phones_by_stem or {}).get(entry.path.stem, ())),
-            features=features(speech)[0].T.cpu().numpy(),
-            latents=latents[0].T.float().cpu().numpy(),
-            units=segmented_units(model, latents, penalty=penalty)[0].cpu().numpy(),
+            features=features(found.speech)[0].T.cpu().numpy(),
+            latents=found.latents[0].T.float().cpu().numpy(),
+            units=found.units,
         )
-        if progress:
-            progress(number, len(entries))
+
+    return each_recording(entries, heard, failures=failures, progress=progress)
 
 
 def phone_classes(recordings: Iterable[Heard]) -> tuple[str, ...]:

@@ -59,12 +59,7 @@ def segment_means(vectors: np.ndarray, *, frame_rate: float, segment_s: float) -
     Raises:
         UserError: a segment is shorter than a frame.
     """
-    whole = round(segment_s * frame_rate)
-    if whole < 1:
-        raise UserError(f"segment_s={segment_s} is less than one of {frame_rate} frames a second: take a longer one")
-    length = min(whole, max(len(vectors), 1))
-    number = len(vectors) // length
-    return vectors[: number * length].reshape(number, length, vectors.shape[1]).mean(axis=1, dtype=np.float64)
+    return _segments(vectors, frame_rate, segment_s).mean(axis=1, dtype=np.float64)
 
 
 def segment_histograms(units: np.ndarray, *, num_units: int, frame_rate: float, segment_s: float) -> np.ndarray:
@@ -75,7 +70,10 @@ def segment_histograms(units: np.ndarray, *, num_units: int, frame_rate: float, 
     """
     if len(units) and not 0 <= units.min() <= units.max() < num_units:
         raise UserError(f"units go from {units.min()} to {units.max()}, but num_units={num_units}: give all of them")
-    return segment_means(np.eye(num_units)[units], frame_rate=frame_rate, segment_s=segment_s)
+    segments = _segments(units.astype(np.int64), frame_rate, segment_s)
+    number, length = segments.shape
+    apart = segments + num_units * np.arange(number)[:, None]  # numbers of its own for every segment
+    return np.bincount(apart.ravel(), minlength=number * num_units).reshape(number, num_units) / length
 
 
 def speaker_scores(recordings: Sequence[SpokenSegments], *, seed: int = 0) -> SpeakerScores:
@@ -121,6 +119,16 @@ def speaker_scores(recordings: Sequence[SpokenSegments], *, seed: int = 0) -> Sp
         num_test_segments=int(test_counts.sum()),
         left_out=left_out,
     )
+
+
+def _segments(frames: np.ndarray, frame_rate: float, segment_s: float) -> np.ndarray:
+    """`frames` `[frames, ...]` cut into `[segments, length, ...]`."""
+    whole = round(segment_s * frame_rate)
+    if whole < 1:
+        raise UserError(f"segment_s={segment_s} is less than one of {frame_rate} frames a second: take a longer one")
+    length = min(whole, max(len(frames), 1))
+    number = len(frames) // length
+    return frames[: number * length].reshape(number, length, *frames.shape[1:])
 
 
 def _segment_speakers(recordings: list[tuple[int, np.ndarray]]) -> np.ndarray:

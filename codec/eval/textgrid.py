@@ -92,7 +92,7 @@ class _Reader:
     def count(self) -> int:
         """The next value, which is a number of things."""
         value = self.number()
-        if value < 0 or value != int(value):
+        if value < 0 or not value.is_integer():
             self._fail(f"{value} where a number of entries belongs")
         return int(value)
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from codec.core.errors import UserError
 from codec.core.runs import find_runs
+from codec.core.wording import counted
 from codec.eval.abx import AbxScore, abx
 from codec.eval.abx_items import build_items
-from codec.eval.boundaries import BoundaryScores, boundary_scores, run_boundaries
+from codec.eval.boundaries import BoundaryScores, boundary_scores, near_phones, phone_boundaries, run_boundaries
 from codec.eval.clusters import ClusterScores, LabelledUnits, cluster_scores
 from codec.eval.heard import Heard, phone_classes
 from codec.eval.item_file import AbxItem
@@ -25,6 +26,7 @@ from codec.models.units import UnitModel
 
 View = Literal["latents", "embeddings", "units"]
 SEGMENT_S = 3.0  # of speech that the speaker is told by
+_NOBODY = "?"  # who speaks where no speaker is named
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class UnitScores:
         model, codebook_size, frame_rate: of whom; units per second.
         num_recordings, duration_s: of how much speech; `num_labelled` of the recordings have phones.
         clusters: frames of units against phones; None without phones.
-        boundaries: ends of runs of units against ends of phones; None without phones.
+        boundaries: ends of runs of units against ends of phones, where phones are known; None without phones.
         abx: errors by "within" or "across" and view of the speech: latents and embeddings by angle, units by edits.
             Without two speakers of the same phones there is no "across".
         bitrate: of units frame by frame, and with repetitions left out.
@@ -58,7 +60,7 @@ class UnitScores:
     missing: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: without the table of all pairs of phones."""
+        """Plain values for JSON; a pair of phones, that of A and X first, is a key "a b"."""
         tree = asdict(self)
         if self.clusters is not None:
             tree["clusters"]["confusion"] = self.clusters.confusion.tolist()
@@ -78,7 +80,7 @@ def score_units(
     """Every score that what is known of `recordings` allows.
 
     Args:
-        items: of the ABX task; triphones of the phones if None.
+        items: of the ABX task, in `recordings`; triphones of the phones if None.
 
     Raises:
         UserError: there are no recordings.
@@ -90,6 +92,8 @@ def score_units(
     classes = phone_classes(labelled)
     if not labelled:
         missing["phones"] = "no recording has phone times: give --phones"
+    elif items is None:
+        items = _items(labelled, missing)
     durations = [heard.duration_s for heard in recordings]
     frames = [heard.units for heard in recordings]
     runs = [find_runs(units).units for units in frames]
@@ -103,7 +107,7 @@ def score_units(
         clusters=_clusters(labelled, classes, model.frame_rate, seed) if labelled else None,
         classes=classes,
         boundaries=_boundaries(labelled, model.frame_rate, seed) if labelled else None,
-        abx=_abx(model, labelled, items, missing, seed) if labelled else {},
+        abx=_abx(model, recordings, items, missing, seed) if labelled or items else {},
         bitrate={
             "frames": unit_bitrate(frames, durations_s=durations, seed=seed),
             "runs": unit_bitrate(runs, durations_s=durations, seed=seed),
@@ -126,27 +130,41 @@ def _clusters(labelled: Sequence[Heard], classes: Sequence[str], frame_rate: flo
 
 
 def _boundaries(labelled: Sequence[Heard], frame_rate: float, seed: int) -> BoundaryScores:
-    found = [run_boundaries(heard.units, frame_rate=frame_rate) for heard in labelled]
-    reference = [np.array([phone.start_s for phone in heard.phones[1:]]) for heard in labelled]
+    found = [near_phones(run_boundaries(heard.units, frame_rate=frame_rate), heard.phones) for heard in labelled]
+    reference = [phone_boundaries(heard.phones, duration_s=heard.duration_s) for heard in labelled]
     return boundary_scores(found, reference, seed=seed)
 
 
+def _items(labelled: Sequence[Heard], missing: dict[str, str]) -> list[AbxItem]:
+    """Triphones of the recordings with a speaker; if there are none, of all, as if one had spoken them."""
+    named = [heard for heard in labelled if heard.speaker is not None]
+    asked = named or labelled
+    if unnamed := len(labelled) - len(asked):
+        missing["abx of some recordings"] = f"{counted(unnamed, 'recording')} with phones have no speaker"
+    if not named:
+        missing["abx across"] = 'speakers are not named; "within" takes all for one speaker'
+    speakers = {heard.stem: heard.speaker or _NOBODY for heard in asked}
+    return build_items({heard.stem: heard.phones for heard in asked}, speakers)
+
+
 def _abx(
-    model: UnitModel, labelled: Sequence[Heard], items: Sequence[AbxItem] | None, missing: dict[str, str], seed: int
+    model: UnitModel, recordings: Sequence[Heard], items: Sequence[AbxItem] | None, missing: dict[str, str], seed: int
 ) -> dict[str, dict[str, AbxScore]]:
+    if not items:
+        missing["abx"] = "no phone that was heard has one before and one after it"
+        return {}
+    stems, speakers = {item.stem for item in items}, {item.speaker for item in items}
+    if len(speakers) == 1:
+        missing.setdefault("abx across", f"all phones are by one speaker, {next(iter(speakers))}")
+    asked = [heard for heard in recordings if heard.stem in stems]
     codebook = codebook_of(model).cpu().numpy()
     views: dict[View, dict[str, np.ndarray]] = {
-        "latents": {heard.stem: heard.latents for heard in labelled},
-        "embeddings": {heard.stem: codebook[heard.units] for heard in labelled},
-        "units": {heard.stem: heard.units for heard in labelled},
+        "latents": {heard.stem: heard.latents for heard in asked},
+        "embeddings": {heard.stem: codebook[heard.units] for heard in asked},
+        "units": {heard.stem: heard.units for heard in asked},
     }
-    if items is None:
-        items = build_items(
-            {heard.stem: heard.phones for heard in labelled},
-            {heard.stem: heard.speaker or "?" for heard in labelled},
-        )
     scores: dict[str, dict[str, AbxScore]] = {}
-    for mode in ("within", "across"):
+    for mode in ("within", "across") if len(speakers) > 1 else ("within",):
         for view, features in views.items():
             distance = "edit" if view == "units" else "angular"
             ask = partial(abx, items, features, frame_rate=model.frame_rate, mode=mode, distance=distance, seed=seed)

@@ -25,7 +25,7 @@ def speech_entries(
         stems: keep only files of these names, without folder and suffix; all if there are none.
 
     Raises:
-        UserError: there is nothing, or no such split.
+        UserError: there is nothing, or no such split, or two files that are kept have one name in `stems`.
     """
     is_recording = kind_of(source) == "audio" and not source.is_dir()
     if splits and (is_recording or source.is_dir()):
@@ -44,5 +44,17 @@ def speech_entries(
         entries = [entry for entry in entries if entry.path.stem in stems]
         if not entries:
             raise UserError(f"no recording of {source} has phone times: look at the names of the files")
+        _refuse_namesakes(entries)
     count = min(limit or len(entries), len(entries))
     return [entries[index * len(entries) // count] for index in range(count)]
+
+
+def _refuse_namesakes(entries: Sequence[Entry]) -> None:
+    """Raises UserError if one stem means two files."""
+    paths: dict[str, Path] = {}
+    for entry in entries:
+        other = paths.setdefault(entry.path.stem, entry.path)
+        if other != entry.path:
+            raise UserError(
+                f"{other} and {entry.path} have one name, and phone times are found by it: rename one, or leave it out"
+            )

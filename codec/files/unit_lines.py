@@ -5,26 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from codec.core.atomic import atomic_path
 from codec.core.errors import UserError
 from codec.core.runs import find_runs
-from codec.data.audio import read_audio
+from codec.core.wording import printable
 from codec.data.manifest import Entry
-from codec.models.segmented import segmented_units
+from codec.files.each_recording import each_recording, encoded
 from codec.models.units import UnitModel
+
+_ROWS_AT_ONCE = 256  # that are kept in memory for a table
 
 
 @dataclass(frozen=True)
 class UnitLine:
-    """One recording in units.
+    r"""One recording in units.
 
     Attributes:
-        path: as it was given.
+        path: as it was given; in Parquet, what is not text in a file's name is written \udcff.
         model, fingerprint: whose units they are.
         frame_rate: units per second.
         units: one for every frame.
@@ -71,44 +71,25 @@ def write_units(
     if target.suffix not in writers:
         raise UserError(f"{target} ends in {target.suffix!r}: units are written to .jsonl or .parquet")
     failures: dict[str, str] = {}
+    lines = each_recording(entries, lambda entry: _line(model, entry, penalty), failures=failures, progress=progress)
     with atomic_path(target) as unfinished:
-        num_written = writers[target.suffix](unfinished, _lines(model, entries, penalty, failures, progress))
-        if not num_written:
-            path, reason = next(iter(failures.items()))
-            raise UserError(f"no recording could be read; the first, {path}: {reason}")
+        num_written = writers[target.suffix](unfinished, lines)
     return Written(num_written, failures)
 
 
-@torch.inference_mode()
-def _lines(
-    model: UnitModel,
-    entries: Sequence[Entry],
-    penalty: float,
-    failures: dict[str, str],
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[UnitLine]:
-    device = next(model.buffers()).device
-    for number, entry in enumerate(entries, 1):
-        try:
-            signal, _ = read_audio(entry.path, sample_rate=model.config.sample_rate, channels=1)
-            latents = model.latents(signal[None].to(device))
-            units = segmented_units(model, latents, penalty=penalty)[0].cpu().numpy()
-        except UserError as error:
-            failures[str(entry.path)] = str(error)
-        else:
-            runs = find_runs(units)
-            yield UnitLine(
-                path=str(entry.path),
-                model=model.name,
-                fingerprint=model.fingerprint,
-                frame_rate=model.frame_rate,
-                units=units.tolist(),
-                runs=runs.units.tolist(),
-                starts_s=(runs.starts / model.frame_rate).tolist(),
-                stops_s=(runs.stops / model.frame_rate).tolist(),
-            )
-        if progress:
-            progress(number, len(entries))
+def _line(model: UnitModel, entry: Entry, penalty: float) -> UnitLine:
+    units = encoded(model, entry, penalty=penalty).units
+    runs = find_runs(units)
+    return UnitLine(
+        path=str(entry.path),
+        model=model.name,
+        fingerprint=model.fingerprint,
+        frame_rate=model.frame_rate,
+        units=units.tolist(),
+        runs=runs.units.tolist(),
+        starts_s=(runs.starts / model.frame_rate).tolist(),
+        stops_s=(runs.stops / model.frame_rate).tolist(),
+    )
 
 
 def _write_lines(path: Path, lines: Iterator[UnitLine]) -> int:
@@ -126,7 +107,15 @@ def _write_table(path: Path, lines: Iterator[UnitLine]) -> int:
         import pyarrow.parquet
     except ImportError:
         raise UserError("Parquet needs pyarrow, which is not installed: pip install pyarrow, or take .jsonl") from None
-    rows: list[dict[str, Any]] = [asdict(line) for line in lines]
-    if rows:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    return len(rows)
+    strings, integers, seconds = pyarrow.string(), pyarrow.list_(pyarrow.int64()), pyarrow.list_(pyarrow.float64())
+    schema = pyarrow.schema(
+        [(name, strings) for name in ("path", "model", "fingerprint")]
+        + [("frame_rate", pyarrow.float64()), ("units", integers), ("runs", integers)]
+        + [("starts_s", seconds), ("stops_s", seconds)]
+    )
+    number = 0
+    with pyarrow.parquet.ParquetWriter(path, schema) as file:
+        while rows := [asdict(line) | {"path": printable(line.path)} for line in islice(lines, _ROWS_AT_ONCE)]:
+            file.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+            number += len(rows)
+    return number

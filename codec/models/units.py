@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from codec.core.config import Config
 from codec.core.errors import UserError
-from codec.nn.features import FeatureConfig, Features
+from codec.nn.features import FeatureConfig, Features, normalised
 from codec.quantize.base import Quantizer
 
 
@@ -21,10 +22,16 @@ class UnitConfig(Config):
     Attributes:
         sample_rate: Hz.
         features: what it hears.
+        smooth_latents: give each latent half the weight and its neighbours a quarter each, which settles units.
+        normalise_latents: bring every channel of a recording's latents to mean 0 and deviation 1, which takes off much
+            of the speaker (van Niekerk et al. 2021). Both are for units that are found by clustering: training, which
+            sees a part of a recording, does neither.
     """
 
     sample_rate: PositiveInt = 16000
     features: FeatureConfig
+    smooth_latents: bool = False
+    normalise_latents: bool = False
 
     @property
     def frames_per_unit(self) -> int:
@@ -101,7 +108,10 @@ class UnitModel(nn.Module, ABC):
         Raises:
             UserError: not `[b, 1, time]`, or too short for one unit.
         """
-        return self.encoder(self.features(self._whole_units(signal), self._whole_units(mask)))
+        latents = self.encoder(self.features(self._whole_units(signal), self._whole_units(mask)))
+        if self.config.smooth_latents:
+            latents = _smoothed(latents)
+        return normalised(latents, self.unit_mask(mask)) if self.config.normalise_latents else latents
 
     def units(self, signal: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Units `[b, num_units]`, int64; errors as `latents`."""
@@ -128,6 +138,12 @@ class UnitModel(nn.Module, ABC):
                 f"speech of {signal.shape[-1]} samples is shorter than one unit of {self.name}, {factor} samples"
             )
         return signal[..., : num_units * factor]
+
+
+def _smoothed(latents: Tensor) -> Tensor:
+    """Means of neighbours with weights 1/4, 1/2, 1/4; at the ends, what is there counts for what is not."""
+    padded = F.pad(latents, (1, 1), mode="replicate")
+    return latents / 2 + (padded[..., :-2] + padded[..., 2:]) / 4
 
 
 def warps(signal: Tensor, most: float) -> Tensor | None:

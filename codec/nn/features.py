@@ -104,7 +104,7 @@ class Features(nn.Module):
         """
         with float32_island(signal.device.type):
             features = self._extracted(signal[:, 0], warp)
-            return _normalised(features, self.frame_mask(mask)) if self.config.normalise else features
+            return normalised(features, self.frame_mask(mask)) if self.config.normalise else features
 
     def frame_mask(self, mask: Tensor | None) -> Tensor | None:
         """Which frames `[b, frames]` hold a real sample of `mask` `[b, time]`."""
@@ -165,8 +165,8 @@ def _warped(spectra: Tensor, warp: Tensor) -> Tensor:
     return mixed.masked_fill((position > bins - 1)[..., None], 0.0)
 
 
-def _normalised(features: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean 0 and deviation 1 of every feature over the real frames of each row; the others are 0."""
+def normalised(features: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean 0 and deviation 1 of each row of `features` `[b, d, frames]` over its real frames; the others are 0."""
     real = torch.ones_like(features[:, :1]) if mask is None else mask[:, None].to(features.dtype)
     count = real.sum(2, keepdim=True).clamp_min(1)
     centred = (features - (features * real).sum(2, keepdim=True) / count) * real

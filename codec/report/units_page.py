@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.core.atomic import atomic_write_text
-from codec.core.wording import counted
+from codec.core.wording import counted, printable
 from codec.data.audio import read_audio
 from codec.eval.heard import Heard
 from codec.eval.machine import machine_facts
@@ -32,7 +32,7 @@ def write_units_page(path: Path, model: UnitModel, scores: UnitScores, recording
     Raises:
         UserError: a recording to unroll cannot be read any more, or the file cannot be written.
     """
-    atomic_write_text(path, page(model, scores, recordings))
+    atomic_write_text(path, printable(page(model, scores, recordings)))
 
 
 def page(model: UnitModel, scores: UnitScores, recordings: Sequence[Heard]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pipeline import clustering_run
+from pipeline import Recipe, clustering_run
 from rich.progress import track
 
 from codec.checkpoint.units import save_units
 from codec.data.audio import read_audio
 from codec.data.loader import train_entries
 from codec.models.build_units import build_units
+from codec.models.units import UnitModel
 from codec.quantize.ema import EMAConfig
 from codec.train.clusters import draw_latents, find_codebook, set_codebook
 
@@ -27,13 +28,19 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         read_audio(entry.path, sample_rate=recipe.model.sample_rate, channels=1)[0]
         for entry in track(entries, description="listening")
     )
-    rows = draw_latents(model, recordings, seed=recipe.loop.seed)
-    for size in recipe.num_units:
-        clustered = build_units(recipe.model.model_copy(update={"quantizer": EMAConfig(codebook_size=size)}))
-        for name, part in model.named_children():
-            if name != "quantizer":
-                clustered.get_submodule(name).load_state_dict(part.state_dict())
+    models = [_with_units(recipe, size, model) for size in recipe.num_units]
+    rows = draw_latents(models[0], recordings, seed=recipe.loop.seed)
+    for size, clustered in zip(recipe.num_units, models, strict=True):
         set_codebook(clustered, find_codebook(rows, size, seed=recipe.loop.seed))
         target = folder / "units" / str(size)
         fingerprint = save_units(clustered, target, name=f"{folder.name}-{size}")
         print(f"{target}: {size} units, {clustered.frame_rate:g} a second, {fingerprint}")
+
+
+def _with_units(recipe: Recipe, size: int, trained: UnitModel) -> UnitModel:
+    """What `trained` has learnt, with a codebook of `size` that is still to be found."""
+    model = build_units(recipe.model.model_copy(update={"quantizer": EMAConfig(codebook_size=size)})).eval()
+    for name, part in trained.named_children():
+        if name != "quantizer":
+            model.get_submodule(name).load_state_dict(part.state_dict())
+    return model.to(next(trained.buffers()).device)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field, PositiveInt
+
 from codec.checkpoint.units import load_units
 from codec.core.config import load_config
 from codec.core.errors import UserError
@@ -27,7 +29,7 @@ class Recipe(UnitsConfig):
         num_units: how many units the stage `cluster` finds, each number a model of its own.
     """
 
-    num_units: tuple[int, ...] = (50, 100, 128, 200)
+    num_units: tuple[PositiveInt, ...] = Field(default=(50, 100, 128, 200), min_length=1)
 
 
 def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:

@@ -14,6 +14,7 @@ from codec.core.errors import UserError
 from codec.core.program import load_program
 
 MODEL = "models/model.json"
+NEWER = {"schema_version": {"major": 99, "minor": 0}}
 
 
 class Frames(nn.Module):
@@ -111,7 +112,7 @@ def _empty() -> bytes:
         (lambda content: _empty(), "write it with torch.export.save"),
         (lambda content: _changed(content, "model_weights_config.json", lambda tree: []), "is no program"),
         (lambda content: _changed(content, MODEL, lambda tree: {}), "cannot load"),
-        (lambda content: _changed(content, MODEL, lambda tree: tree | {"schema_version": {"major": 99}}), "cannot load"),
+        (lambda content: _changed(content, MODEL, lambda tree: tree | NEWER), "cannot load"),
     ],
 )
 def test_what_is_no_program_is_one_line(content, tmp_path, capfd, spoil, message):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.core.errors import UserError
-from codec.eval.boundaries import boundary_scores, count_hits, run_boundaries
+from codec.eval.boundaries import boundary_scores, count_hits, near_phones, phone_boundaries, run_boundaries
+from codec.eval.phones import Phone
 from tests.references.matching import most_pairs
 
 TIMES = st.lists(st.integers(0, 40), max_size=10).map(sorted)  # hundredths of a second
@@ -88,3 +89,24 @@ def test_mistakes_are_told():
         boundary_scores([seconds([3])], [seconds([3])] * 2)
     with pytest.raises(UserError, match="tolerance_s=-1"):
         boundary_scores([], [], tolerance_s=-1)
+
+
+@given(st.lists(st.integers(3, 30), min_size=1, max_size=20), st.data())
+def test_where_phones_tile_a_recording_their_starts_are_the_reference_and_every_boundary_counts(lengths, data):
+    ends = np.cumsum(lengths) / 50
+    starts = np.concatenate([[0], ends[:-1]])
+    phones = [Phone("A", start, end) for start, end in zip(starts, ends, strict=True)]
+    assert phone_boundaries(phones, duration_s=ends[-1] + 0.015).tolist() == starts[1:].tolist()
+    frames = data.draw(st.lists(st.integers(1, sum(lengths) - 1), max_size=20, unique=True))
+    times = np.sort(np.array(frames)) / 50
+    assert near_phones(times, phones).tolist() == times.tolist()
+
+
+def test_what_is_not_known_counts_neither_for_nor_against():
+    phones = [Phone("A", 1.0, 1.2), Phone("B", 1.2, 1.5), Phone("A", 2.0, 2.5)]
+    assert phone_boundaries(phones, duration_s=4).tolist() == [1.0, 1.2, 1.5, 2.0, 2.5]
+    assert phone_boundaries(phones, duration_s=2.5).tolist() == [1.0, 1.2, 1.5, 2.0]
+    assert phone_boundaries([], duration_s=1).tolist() == []
+    times = np.array([0.5, 0.97, 0.98, 1.3, 1.52, 1.6, 1.98, 2.52, 2.6])
+    assert near_phones(times, phones).tolist() == [0.98, 1.3, 1.52, 1.98, 2.52]
+    assert near_phones(times, []).tolist() == []

@@ -135,6 +135,7 @@ def test_a_malformed_line_is_named(tmp_path, lines, message):
         (short_text(ROWS).replace("1\n", "1.5\n", 1), "line 6: 1.5 where a number of entries"),
         (short_text(ROWS).replace('"IntervalTier"', "7"), "line 7: 7 where a text"),
         (short_text(ROWS).replace("TextGrid", "Sound 2"), "is not a TextGrid"),
+        (short_text(ROWS).replace("\n1\n", "\n1e999\n", 1), "line 6: inf where a number of entries"),
         ("", "line 1: the file breaks off"),
     ],
 )

@@ -90,6 +90,9 @@ def test_a_histogram_is_the_share_of_every_unit():
     units = np.array([0, 0, 2, 1, 1, 1])
     found = segment_histograms(units, num_units=3, frame_rate=100, segment_s=0.03)
     assert found == pytest.approx(np.array([[2 / 3, 0, 1 / 3], [0, 1, 0]]))
+    assert segment_histograms(units[:0], num_units=3, frame_rate=100, segment_s=0.03).shape == (0, 3)
+    wide = segment_histograms(units, num_units=2**16, frame_rate=100, segment_s=0.03)  # no row of 2**16 for each frame
+    assert wide.shape == (2, 2**16) and wide[:, :3] == pytest.approx(found)
     with pytest.raises(UserError, match="num_units=2"):
         segment_histograms(units, num_units=2, frame_rate=100, segment_s=0.03)
     with pytest.raises(UserError, match="less than one"):

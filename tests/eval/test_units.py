@@ -1,16 +1,22 @@
 """Scores of units through files and the command, on speech whose phones are tones."""
 
 import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+import codec.files.unit_lines
 from codec.checkpoint.units import save_units
 from codec.cli.main import main
 from codec.core.errors import UserError
-from codec.eval.heard import hear
-from codec.eval.phones import read_phones
+from codec.eval.heard import Heard, hear
+from codec.eval.phones import Phone, read_phones
 from codec.eval.units import score_units
 from codec.files.speech_entries import speech_entries
 from codec.files.unit_lines import write_units
@@ -59,9 +65,16 @@ def _read(path):
     return read_audio(path)[0]
 
 
+def _heard(model, entries, phones=None):
+    failures = {}
+    heard = list(hear(model[1], entries, phones, failures=failures))
+    assert not failures
+    return heard
+
+
 def test_units_of_tones_are_their_phones(corpus, model):
     phones = read_phones(corpus / "phones.jsonl")
-    scores = score_units(model[1], list(hear(model[1], speech_entries(corpus / "manifest.jsonl"), phones)))
+    scores = score_units(model[1], _heard(model, speech_entries(corpus / "manifest.jsonl"), phones))
     assert scores.clusters is not None and scores.clusters.accuracy is not None
     assert scores.clusters.accuracy.mean > 0.85
     assert {mode: by_view["latents"].error for mode, by_view in scores.abx.items()} == {"within": 0, "across": 0}
@@ -72,10 +85,55 @@ def test_units_of_tones_are_their_phones(corpus, model):
 
 
 def test_recordings_without_phones_or_names_are_scored_by_what_is_left(corpus, model):
-    scores = score_units(model[1], list(hear(model[1], speech_entries(corpus))))
+    scores = score_units(model[1], _heard(model, speech_entries(corpus)))
     assert scores.clusters is None and not scores.abx and not scores.speakers
     assert set(scores.missing) == {"phones", "speakers"}
     assert scores.bitrate["runs"].bits_per_second.mean < scores.bitrate["frames"].bits_per_second.mean
+
+
+def test_abx_is_of_those_whose_speaker_is_named(corpus, model):
+    phones = read_phones(corpus / "phones.jsonl")
+    named = _heard(model, speech_entries(corpus / "manifest.jsonl"), phones)
+    some = [replace(heard, speaker=None) if place > 5 else heard for place, heard in enumerate(named)]
+    scores, fewer = score_units(model[1], some), score_units(model[1], named[:6])
+    assert scores.abx == fewer.abx and set(scores.abx) == {"within", "across"}
+    assert scores.missing == {"abx of some recordings": "2 recordings with phones have no speaker"}
+
+
+@pytest.mark.parametrize(("speaker", "why"), [(None, "not named"), ("ann", "by one speaker, ann")])
+def test_there_is_no_abx_across_one_speaker(corpus, model, speaker, why):
+    heard = _heard(model, speech_entries(corpus / "manifest.jsonl"), read_phones(corpus / "phones.jsonl"))
+    scores = score_units(model[1], [replace(one, speaker=speaker) for one in heard])
+    assert set(scores.abx) == {"within"} and why in scores.missing["abx across"]
+    assert "mode=" not in str(scores.missing)
+
+
+def test_units_that_change_where_no_phone_is_known_are_not_wrong(model):
+    units = np.repeat(np.arange(100) % 7, 10)
+    phones = tuple(Phone("AB"[turn % 2], 4 + turn / 10, 4.1 + turn / 10) for turn in range(20))
+    vectors = np.eye(8)[units]
+    boundaries = score_units(model[1], [Heard(Path("x.wav"), "s", 10.0, phones, vectors, vectors, units)]).boundaries
+    assert boundaries is not None and boundaries.precision is not None and boundaries.recall is not None
+    assert (boundaries.num_found, boundaries.precision.mean, boundaries.recall.mean) == (21, 1, 1)
+
+
+def test_an_item_file_says_what_abx_compares(corpus, model, tmp_path, capsys):
+    """Items of two phones only, by speakers that no manifest names; one of them in a recording that is not there."""
+    rows = ["#file onset offset #phone prev-phone next-phone speaker", "gone 0.1 0.4 A B C s0"]
+    for index, (_, phones) in enumerate(sorted(read_phones(corpus / "phones.jsonl").items())):
+        for before, phone, after in zip(phones, phones[1:], phones[2:], strict=False):
+            if phone.name in "AB" and {before.name, after.name} <= {"C"}:
+                rows.append(f"{index} {before.start_s} {after.end_s} {phone.name} C C s{index % 2}")
+    (tmp_path / "tones.item").write_text("\n".join(rows))
+    arguments = ["units", "eval", str(corpus), "-m", str(model[0]), "--json", str(tmp_path / "s.json")]
+    assert main([*arguments, "--phones", str(tmp_path / "tones.item")]) == 0
+    abx = json.loads((tmp_path / "s.json").read_text())["abx"]
+    assert set(abx) == {"within", "across"}
+    assert set(abx["within"]["units"]["by_pair"]) == {"A B", "B A"}
+    counts = [sum(f" {name} C C s{speaker}" in row for row in rows) for name in "AB" for speaker in (0, 1)]
+    a0, a1, b0, b1 = counts
+    triples = a0 * (a0 - 1) * b0 + b0 * (b0 - 1) * a0 + a1 * (a1 - 1) * b1 + b1 * (b1 - 1) * a1
+    assert abx["within"]["units"]["num_triples"] == triples
 
 
 def test_no_recordings_cannot_be_scored(model):
@@ -93,9 +151,11 @@ def test_one_command_makes_units_of_a_folder(corpus, model, tmp_path):
         assert all(one != other for one, other in zip(line["runs"], line["runs"][1:], strict=False))
 
 
-def test_parquet_holds_the_same_as_lines(corpus, model, tmp_path):
+@pytest.mark.parametrize("rows_at_once", [1, 2, 256])
+def test_parquet_holds_the_same_as_lines(corpus, model, tmp_path, monkeypatch, rows_at_once):
     parquet = pytest.importorskip("pyarrow.parquet")
-    entries = speech_entries(corpus, limit=2)
+    monkeypatch.setattr(codec.files.unit_lines, "_ROWS_AT_ONCE", rows_at_once)
+    entries = speech_entries(corpus, limit=3)
     for suffix in (".jsonl", ".parquet"):
         write_units(model[1], entries, tmp_path / f"u{suffix}")
     lines = [json.loads(line) for line in (tmp_path / "u.jsonl").read_text().splitlines()]
@@ -109,6 +169,55 @@ def test_a_recording_that_cannot_be_read_is_named_and_the_others_are_written(cor
     arguments = ["units", "encode", str(tmp_path / "in"), str(tmp_path / "u.jsonl"), "-m", str(model[0])]
     assert main(arguments) == 1
     assert "bad.wav" in capsys.readouterr().err and len((tmp_path / "u.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_recording_that_is_too_short_does_not_end_eval(corpus, model, tmp_path, capsys):
+    (tmp_path / "good.wav").write_bytes((corpus / "0.wav").read_bytes())
+    soundfile.write(tmp_path / "short.wav", np.zeros(50), 16000)
+    (tmp_path / "bad.wav").write_text("no sound")
+    arguments = ["units", "eval", str(tmp_path), "-m", str(model[0])]
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert "on 1 recording " in told and "bad.wav" in told and "short.wav: speech of 50 samples is shorter" in told
+    (tmp_path / "good.wav").unlink()
+    assert main(arguments) == 2
+    assert "no recording could be read; the first" in capsys.readouterr().err
+
+
+def test_a_recording_that_does_not_fit_into_memory_does_not_end_the_others(corpus, model, tmp_path, monkeypatch):
+    sizes, latents = iter(range(3)), model[1].latents
+
+    def full(speech):
+        if next(sizes) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return latents(speech)
+
+    monkeypatch.setattr(model[1], "latents", full)
+    entries = speech_entries(corpus, limit=3)
+    written = write_units(model[1], entries, tmp_path / "u.jsonl")
+    assert written.num_written == 2 and "memory" in written.failures[str(entries[1].path)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+def test_names_of_files_that_are_not_text_are_written_as_far_as_they_are(corpus, model, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff<b>.wav")).write_bytes((corpus / "0.wav").read_bytes())
+    assert main(["units", "encode", str(folder), str(tmp_path / "u.parquet"), "-m", str(model[0])]) == 0
+    assert parquet.read_table(tmp_path / "u.parquet")["path"].to_pylist() == [f"{folder}/\\udcff<b>.wav"]
+    assert main(["units", "eval", str(folder), "-m", str(model[0]), "--html", str(tmp_path / "u.html")]) == 0
+    assert "\\udcff&lt;b&gt;" in (tmp_path / "u.html").read_text(encoding="utf-8")
+
+
+def test_two_recordings_of_one_name_do_not_share_phones(corpus, model, tmp_path, capsys):
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "0.wav").write_bytes((corpus / "0.wav").read_bytes())
+    arguments = ["units", "eval", str(tmp_path), "-m", str(model[0]), "--phones", str(corpus / "phones.jsonl")]
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'a' / '0.wav'} and {tmp_path / 'b' / '0.wav'}" in told and "rename" in told
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,19 @@ def test_a_contrastive_bottleneck_predicts_latents_when_it_is_validated_too():
     model(speech)
     past, future = seen[0][:2]
     assert torch.equal(future, model.latents(speech)) and not torch.equal(past, future)
+
+
+def test_smoothing_and_normalising_are_done_to_the_latents_of_a_whole_recording():
+    plain = _model("features")
+    speech = _speech(6400)
+    latents = plain.latents(speech)
+    tree = plain.config.model_dump()
+    smooth = build_units(parse_units(tree | {"smooth_latents": True})).latents(speech)
+    expected = latents[..., 4] / 2 + latents[..., 3] / 4 + latents[..., 5] / 4
+    torch.testing.assert_close(smooth[..., 4], expected)
+    torch.testing.assert_close(smooth[..., 0], 0.75 * latents[..., 0] + 0.25 * latents[..., 1])
+    both = build_units(parse_units(tree | {"smooth_latents": True, "normalise_latents": True})).latents(speech)
+    assert both.mean(2).abs().max() < 1e-4
+    torch.testing.assert_close(
+        both, (smooth - smooth.mean(2, keepdim=True)) / smooth.std(2, unbiased=False, keepdim=True)
+    )
