@@ -104,6 +104,27 @@ def evaluate(
 
 
 @app.command()
+def pairs(
+    source: Annotated[Path, typer.Argument(metavar="UNITS", help="What `codec units encode` wrote, .jsonl.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A .jsonl file.")],
+    merges: Annotated[int, typer.Option(min=1, help="How many pairs become tokens.")] = 500,
+    known: Annotated[
+        Path | None, typer.Option("--pairs", metavar="FILE", help="Pairs that were found before, to use as they are.")
+    ] = None,
+) -> None:
+    """Write runs of units as byte-pair tokens: the commonest neighbours become one, again and again."""
+    from codec.files.unit_pairs import write_tokens
+
+    written = write_tokens(source, target, num_merges=merges, known=known)
+    say(
+        f"{target}: {counted(written.num_lines, 'recording')}, {written.num_runs} runs of units in "
+        f"{written.num_tokens} tokens of {written.pairs.num_tokens}"
+    )
+    if not known:
+        say(f"{written.pairs_path}: {counted(len(written.pairs.merges), 'pair')}")
+
+
+@app.command()
 def resynthesize(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="Recordings (one, a folder, a manifest) or a .jsonl file of units.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from codec.data.audio import read_audio, write_audio
 from codec.data.speakers import UNKNOWN
 from codec.files.speech_entries import speech_entries
 from codec.files.tree import names_apart
-from codec.files.unit_lines import Written
+from codec.files.unit_lines import Written, numbered_lines
 from codec.models.audible_units import AudibleConfig, AudibleUnits
 from codec.models.build_units import UNIT_MODELS
 from codec.models.units import UnitModel
@@ -94,7 +94,7 @@ def _holds_units(source: Path) -> bool:
     if source.suffix != ".jsonl" or not source.is_file():
         return False
     try:
-        first = json.loads(next(_lines(source), (0, ""))[1])
+        first = json.loads(next(numbered_lines(source), (0, ""))[1])
     except ValueError:
         return False
     return isinstance(first, dict) and "units" in first
@@ -103,7 +103,7 @@ def _holds_units(source: Path) -> bool:
 def _written_down(model: AudibleUnits, source: Path, splits: Sequence[str]) -> list[_Utterance]:
     if splits:
         raise UserError(f"{source} holds units, which have no split {splits[0]!r}: leave it out")
-    return [_utterance(model, line, f"{source}, line {number}") for number, line in _lines(source)]
+    return [_utterance(model, line, f"{source}, line {number}") for number, line in numbered_lines(source)]
 
 
 def _utterance(model: AudibleUnits, line: str, place: str) -> _Utterance:
@@ -119,15 +119,6 @@ def _utterance(model: AudibleUnits, line: str, place: str) -> _Utterance:
             "give the model that wrote them"
         )
     return utterance
-
-
-def _lines(source: Path) -> Iterator[tuple[int, str]]:
-    """Numbers and texts of the lines that are not empty."""
-    try:
-        with open(source, encoding="utf-8") as file:
-            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {source}: {error}") from None
 
 
 @torch.inference_mode()

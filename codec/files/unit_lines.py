@@ -26,6 +26,7 @@ class UnitLine:
     Attributes:
         path: as it was given; in Parquet, what is not text in a file's name is written \udcff.
         model, fingerprint: whose units they are.
+        num_units: how many there are.
         frame_rate: units per second.
         units: one for every frame.
         runs: the same without repetitions; `starts_s` and `stops_s` say where each lies, in seconds.
@@ -34,6 +35,7 @@ class UnitLine:
     path: str
     model: str
     fingerprint: str
+    num_units: int
     frame_rate: float
     units: list[int]
     runs: list[int]
@@ -84,6 +86,7 @@ def _line(model: UnitModel, entry: Entry, penalty: float) -> UnitLine:
         path=str(entry.path),
         model=model.name,
         fingerprint=model.fingerprint,
+        num_units=model.codebook_size,
         frame_rate=model.frame_rate,
         units=units.tolist(),
         runs=runs.units.tolist(),
@@ -110,7 +113,7 @@ def _write_table(path: Path, lines: Iterator[UnitLine]) -> int:
     strings, integers, seconds = pyarrow.string(), pyarrow.list_(pyarrow.int64()), pyarrow.list_(pyarrow.float64())
     schema = pyarrow.schema(
         [(name, strings) for name in ("path", "model", "fingerprint")]
-        + [("frame_rate", pyarrow.float64()), ("units", integers), ("runs", integers)]
+        + [("num_units", pyarrow.int64()), ("frame_rate", pyarrow.float64()), ("units", integers), ("runs", integers)]
         + [("starts_s", seconds), ("stops_s", seconds)]
     )
     number = 0
@@ -119,3 +122,12 @@ def _write_table(path: Path, lines: Iterator[UnitLine]) -> int:
             file.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
             number += len(rows)
     return number
+
+
+def numbered_lines(source: Path) -> Iterator[tuple[int, str]]:
+    """Numbers, from 1, and texts of the lines of `source` that are not empty; UserError if it cannot be read."""
+    try:
+        with open(source, encoding="utf-8") as file:
+            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {source}: {error}") from None
