@@ -52,7 +52,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my-recordings").mkdir()
     generator = np.random.default_rng(0)
     for index, name in enumerate(("speech.wav", "my-recordings/one.wav", "my-recordings/two.wav")):
-        time_s = np.arange((24000 if index else 144000) + index) / 16000  # the first has a whole chunk to cut off
+        time_s = np.arange((24000 if index else 192000) + index) / 16000  # the first has a whole chunk to cut off
         tone = 0.3 * np.sin(2 * math.pi * 150 * time_s) * (1 + np.sin(2 * math.pi * 3 * time_s))
         soundfile.write(folder / name, tone + 0.01 * generator.standard_normal(len(tone)), 16000)
     Image.effect_mandelbrot((96, 64), (-2, -1, 1, 1), 60).convert("RGB").save(folder / "photo.jpg")
