@@ -89,5 +89,8 @@ def find_model(name_or_folder: str | Path, file: str = MODEL_FILE) -> Path:
     for path in (bundled, folder / file, folder / "checkpoints" / "best" / file, folder):
         if path.is_file():
             return path
+    for other, use in ((MODEL_FILE, "codec encode"), (UNITS_FILE, "codec units encode")):
+        if other != file and any((where / other).is_file() for where in (bundled.parent, folder)):
+            raise UserError(f"{str(name_or_folder)!r} is a model for {use}, not for this")
     names = ", ".join(sorted(path.parent.name for path in PRETRAINED.glob(f"*/{file}"))) or "none"
     raise UserError(f"no model {str(name_or_folder)!r}: give a folder with {file}, or a bundled name ({names})")

@@ -20,7 +20,7 @@ def evaluation_table(report: dict[str, Any]) -> Table:
     """The summaries of `evaluate`'s report, the model first: means, with half the width of their interval."""
     audio = report["media"] == "audio"
     names = [name for name, found in report["summary"]["scores"].items() if found]
-    table = Table(title=f"{report['model']} on {report['summary']['items']} items", title_justify="left")
+    table = Table(title=f"{report['model']} on {counted(report['summary']['items'], 'item')}", title_justify="left")
     table.add_column("codec")
     for title in ("kbit/s" if audio else "bit/px", *(_title(name) for name in names)):
         table.add_column(title, justify="right")
@@ -36,7 +36,8 @@ def evaluation_table(report: dict[str, Any]) -> Table:
         table.add_row(codec, rate, *scores, *(f"{speed:.3g}" for speed in speeds))
     frechet = report["frechet_distance"]
     distance = [f"Frechet distance {frechet:.4g}"] if frechet is not None else []
-    table.caption = "; ".join([_usage(report["codebooks"]), *distance, *_failures(report["failed"])])
+    remarks = [*_failures(report["failed"]), *_caveats(report["items"])]
+    table.caption = "; ".join([_usage(report["codebooks"]), *distance, *remarks])
     return table
 
 
@@ -46,8 +47,14 @@ def curve_tables(report: dict[str, Any]) -> list[Table]:
     tables = [_table(*point_rows(report)), *(_table(*curve_rows(report, metric)) for metric in axes.headings)]
     failed = [failure for part in (*report["rates"], report) for failure in part["failed"]]
     tables[0].title = f"{report['name']} on {last['summary']['items']} {axes.items}"
-    tables[-1].caption = "; ".join([_usage(last["codebooks"]), *_failures(failed)])
+    tables[-1].caption = "; ".join([_usage(last["codebooks"]), *_failures(failed), *_caveats(last["items"])])
     return tables
+
+
+def _caveats(rows: list[dict[str, Any]]) -> list[str]:
+    """What has to be known of scores that are there, such as that one reads high."""
+    found = {(name, note) for row in rows for name, note in row["notes"].items() if row["scores"][name] is not None}
+    return [f"{_title(name)}: {note}" for name, note in sorted(found)]
 
 
 def point_rows(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

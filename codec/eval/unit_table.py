@@ -8,7 +8,7 @@ from codec.core.wording import counted
 from codec.eval.interval import Interval
 from codec.eval.units import UnitScores
 
-VIEWS = ("latents", "embeddings", "units")
+VIEWS = {"latents": "latents", "embeddings": "quantized", "units": "symbols"}
 
 
 def unit_lines(scores: UnitScores) -> Iterator[str]:
@@ -34,7 +34,8 @@ def unit_lines(scores: UnitScores) -> Iterator[str]:
             f"{_percent(found.recall)}, R-value {_percent(found.r_value)}"
         )
     for mode, by_view in scores.abx.items():
-        parts = [f"{view} {100 * by_view[view].error:.2f} %" for view in VIEWS if view in by_view]
+        parts = [f"{name} {_percent(by_view[view].interval)}" for view, name in VIEWS.items() if view in by_view]
+        parts.append(f"{next(iter(by_view.values())).num_triples} triples")
         yield f"ABX {mode:<12} {', '.join(parts)}"
     rates = [
         f"{rate.bits_per_second.mean:.0f} bit/s as {name} ({rate.units_per_second:.1f} a second)"

@@ -186,3 +186,26 @@ def test_even_use_has_the_perplexity_of_its_size():
     (row,) = counter.table()
     assert (row["usage"], row["codes"]) == (0.5, 20)
     assert row["perplexity"] == pytest.approx(4) and row["entropy_bits"] == pytest.approx(2)
+
+
+def test_a_score_that_reads_high_says_so_below_the_table():
+    row = {"scores": {"visqol": 3.1, "pesq": None}, "notes": {"visqol": "reads high", "pesq": "too short"}}
+    summary = {
+        "items": 1,
+        "scores": {"visqol": {"mean": 3.1, "low": 3.0, "high": 3.2, "perfect": 0, "count": 2}},
+        "bitrate_bps": 1000.0,
+        "encode_times_real_time": 1.0,
+        "decode_times_real_time": 1.0,
+    }
+    report = {
+        "media": "audio",
+        "model": "m",
+        "summary": summary,
+        "rivals": {},
+        "frechet_distance": None,
+        "codebooks": [],
+        "failed": [],
+        "items": [row, row],
+    }
+    caption = str(evaluation_table(report).caption)
+    assert "ViSQOL: reads high" in caption and "too short" not in caption
