@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from codec.checkpoint import list_models, list_units, load_model, save_model
 from codec.checkpoint.store import read_tensors, write_tensors
 from codec.checkpoint.units import load_units
-from codec.checkpoint.zoo import FORMAT, MODEL_FILE, MODEL_KEY, PRETRAINED, find_model
+from codec.checkpoint.zoo import FORMAT, MODEL_FILE, MODEL_KEY, PRETRAINED, UNITS_FILE, find_model
 from codec.core.errors import UserError
 from codec.models.tiny import tiny_model
 
@@ -124,3 +124,10 @@ def test_every_bundled_codec_loads_and_gives_back_as_much_as_it_got(name):
     model = load_model(name, device="cpu")
     signal = torch.zeros(1, model.media.channels, *(500,) * model.ndim)
     assert model.decode(model.encode(signal), size=tuple(signal.shape[2:])).shape == signal.shape
+
+
+def test_a_model_for_another_command_is_named_as_such():
+    with pytest.raises(UserError, match=r"is a model for codec units encode, not for this"):
+        find_model("speech-units-50hz")
+    with pytest.raises(UserError, match=r"is a model for codec encode, not for this"):
+        find_model("speech-16k", UNITS_FILE)
