@@ -45,10 +45,7 @@ def encode(
     with progress_bar("writing units") as progress:
         written = write_units(loaded, entries, target, penalty=penalty, progress=progress)
     say(f"{target}: {counted(written.num_written, 'recording')} in {loaded.codebook_size} units of {loaded.name}")
-    for path, reason in written.failures.items():
-        say(f"left out {path}: {reason}")
-    if written.failures:
-        raise typer.Exit(1)
+    _tell_left_out(written.failures)
 
 
 @app.command("eval")
@@ -97,10 +94,7 @@ def evaluate(
         write_units_page(html_path, loaded, scores, heard)
     for line in unit_lines(scores):
         say(line)
-    for path, reason in failures.items():
-        say(f"left out {path}: {reason}")
-    if failures:
-        raise typer.Exit(1)
+    _tell_left_out(failures)
 
 
 @app.command()
@@ -149,7 +143,12 @@ def resynthesize(
         written = write_sounds(loaded, source, folder, speaker=speaker, splits=split or (), progress=progress)
     voice = f"in the voice of {speaker}" if speaker else "each in its own voice, or nobody's"
     say(f"{folder}: {counted(written.num_written, 'recording')} {voice}, by {loaded.name}")
-    for path, reason in written.failures.items():
+    _tell_left_out(written.failures)
+
+
+def _tell_left_out(failures: dict[str, str]) -> None:
+    """Name every recording that was left out, with the reason; if there are any, the exit code is 1."""
+    for path, reason in failures.items():
         say(f"left out {path}: {reason}")
-    if written.failures:
+    if failures:
         raise typer.Exit(1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +13,20 @@ from torch import Tensor
 
 from codec.core.errors import UserError
 from codec.data.audio import read_audio
-from codec.data.manifest import Entry
 from codec.models.segmented import segmented_units
 from codec.models.units import UnitModel
 
 Made = TypeVar("Made")
+
+
+class Named(Protocol):
+    """A recording, or its units, by the path of the recording."""
+
+    @property
+    def path(self) -> Path: ...
+
+
+Source = TypeVar("Source", bound=Named)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +44,7 @@ class Encoded:
     units: np.ndarray
 
 
-def encoded(model: UnitModel, entry: Entry, *, penalty: float) -> Encoded:
+def encoded(model: UnitModel, entry: Named, *, penalty: float) -> Encoded:
     """A recording in the units of `model`, where every change of them costs `penalty`, as in `segmented_units`.
 
     Raises:
@@ -48,8 +58,8 @@ def encoded(model: UnitModel, entry: Entry, *, penalty: float) -> Encoded:
 
 @torch.inference_mode()
 def each_recording(
-    entries: Sequence[Entry],
-    make: Callable[[Entry], Made],
+    entries: Sequence[Source],
+    make: Callable[[Source], Made],
     *,
     failures: dict[str, str],
     progress: Callable[[int, int], None] | None = None,

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from codec.core.errors import UserError
-from codec.data.audio import read_audio, write_audio
+from codec.data.audio import write_audio
 from codec.data.speakers import UNKNOWN
+from codec.files.each_recording import each_recording, encoded
 from codec.files.speech_entries import speech_entries
 from codec.files.tree import names_apart
 from codec.files.unit_lines import Written, numbered_lines
@@ -61,19 +62,14 @@ def write_sounds(
     utterances = _written_down(model, source, splits) if _holds_units(source) else _recorded(source, splits)
     targets = _targets([utterance.path for utterance in utterances], folder)
     failures: dict[str, str] = {}
-    for number, utterance in enumerate(utterances, 1):
+
+    def write(utterance: _Utterance) -> None:
         voice = speaker or (utterance.speaker if utterance.speaker in model.speakers else UNKNOWN)
-        try:
-            sound = model.resynthesize(_units(model, utterance), speaker=voice)
-            write_audio(targets[utterance.path], sound[0], model.config.sample_rate)
-        except UserError as error:
-            failures[str(utterance.path)] = str(error)
-        if progress:
-            progress(number, len(utterances))
-    if len(failures) == len(targets):
-        path, reason = next(iter(failures.items()))
-        raise UserError(f"no recording could be made; the first, {path}: {reason}")
-    return Written(len(targets) - len(failures), failures)
+        sound = model.resynthesize(_units(model, utterance), speaker=voice)
+        write_audio(targets[utterance.path], sound[0], model.config.sample_rate)
+
+    num_written = sum(1 for _ in each_recording(utterances, write, failures=failures, progress=progress))
+    return Written(num_written, failures)
 
 
 @dataclass(frozen=True)
@@ -121,14 +117,10 @@ def _utterance(model: AudibleUnits, line: str, place: str) -> _Utterance:
     return utterance
 
 
-@torch.inference_mode()
 def _units(model: AudibleUnits, utterance: _Utterance) -> Tensor:
     """`[1, num_units]`, read or found."""
-    device = next(model.buffers()).device
-    if utterance.units is not None:
-        return torch.tensor([utterance.units], device=device)
-    signal, _ = read_audio(utterance.path, sample_rate=model.config.sample_rate, channels=1)
-    return model.units(signal[None].to(device))
+    units = encoded(model, utterance, penalty=0.0).units if utterance.units is None else utterance.units
+    return torch.tensor(units, device=next(model.buffers()).device)[None]
 
 
 def _targets(paths: Sequence[Path], folder: Path) -> dict[Path, Path]:

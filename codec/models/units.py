@@ -108,10 +108,14 @@ class UnitModel(nn.Module, ABC):
         Raises:
             UserError: not `[b, 1, time]`, or too short for one unit.
         """
-        latents = self.encoder(self.features(self._whole_units(signal), self._whole_units(mask)))
+        latents = self._encoded(self._whole_units(signal), self._whole_units(mask))
         if self.config.smooth_latents:
             latents = _smoothed(latents)
         return normalised(latents, self.unit_mask(mask)) if self.config.normalise_latents else latents
+
+    def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
+        """What the encoder makes of speech of whole units."""
+        return self.encoder(self.features(signal, mask))
 
     def units(self, signal: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Units `[b, num_units]`, int64; errors as `latents`."""

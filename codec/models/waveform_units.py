@@ -67,10 +67,8 @@ class WaveformUnits(AudibleUnits):
     def loss_names(self) -> tuple[str, ...]:
         return ("mel", "stft", "l1", *self.quantizer.loss_names)
 
-    def latents(self, signal: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        whole = self._whole_units(signal)
-        assert whole is not None
-        return self.encoder(whole)
+    def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
+        return self.encoder(signal)
 
     def forward(
         self,

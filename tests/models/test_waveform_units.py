@@ -53,3 +53,14 @@ def test_the_voice_is_that_of_the_speaker_asked_for():
 def test_strides_that_disagree_are_refused(changes, named):
     with pytest.raises(UserError, match=named):
         parse_units({**TREE, **changes})
+
+
+def test_latents_of_a_recording_are_smoothed_and_normalised_if_the_config_says_so():
+    torch.manual_seed(0)
+    model = build_units(parse_units(TREE)).eval()
+    config = model.config.model_copy(update={"normalise_latents": True})
+    other = build_units(config).eval()
+    other.load_state_dict(model.state_dict())
+    speech = 0.1 * torch.randn(1, 1, 20 * config.downsample_factor)
+    plain, normalised = model.latents(speech), other.latents(speech)
+    assert normalised.mean(2).abs().max() < 1e-4 < plain.mean(2).abs().max()
