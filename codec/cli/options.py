@@ -16,7 +16,7 @@ Bitrate = Annotated[
     str | None,
     typer.Option(
         metavar="3k|3000",
-        help="Instead of --num-active, bits per second of a recording: the nearest nominal rate the model has.",
+        help="Instead of --num-active, bits per second of a recording: the nearest rate the model has.",
     ),
 ]
 Start = Annotated[

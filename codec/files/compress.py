@@ -16,7 +16,7 @@ from codec.files.container import MAX_NAME_BYTES
 from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, PriorHeader
 from codec.files.payload import ChunkCoder, Method
 from codec.files.prior import PriorChoice, prior_to_write_with
-from codec.files.rate import active_levels, nearest_levels, nominal_bps
+from codec.files.rate import active_levels, expected_bps, nearest_levels
 from codec.files.report import FileReport, Progress, file_report
 from codec.files.sources import Source, open_source
 from codec.files.streams import Place, open_input, open_output, refuse_overwriting, shown
@@ -46,7 +46,7 @@ def encode_file(
         model: a model, or what `codec.load` takes.
         num_active: use only the first codebooks of each level: fewer bits. All if None.
         bitrate_bps: instead of `num_active`, the bits per second that a recording, with all its channels, should take:
-            the nearest nominal rate that the model has.
+            the nearest rate that the model has, by how common its codes were in training.
         prior: what predicts the codes, for a smaller file: `auto` for the prior bundled with the model where there is
             one, `none`, a bundled name, a folder or file, or the prior itself. To decode, the same one is needed.
         mono: mix a recording's channels down to one, or turn a picture grey.
@@ -68,7 +68,7 @@ def encode_file(
         levels, notes = active_levels(model, num_active), signal.notes
         if bitrate_bps is not None and isinstance(signal.media, AudioHeader):
             levels = nearest_levels(model, bitrate_bps, signal.rows)
-            notes += (_chosen(bitrate_bps, levels, nominal_bps(levels, signal.media.model_rate, signal.rows)),)
+            notes += (_chosen(bitrate_bps, levels, expected_bps(model, levels, signal.rows)),)
         header = new_header(model, levels, signal.media, signal.rows, coding_prior)
         coder = ChunkCoder.of(model, header.num_active, coding_prior)
         sealed_alpha = None if signal.alpha is None else pack_alpha(signal.alpha)
@@ -149,9 +149,9 @@ def write_file(
         return spool.write(header, out)
 
 
-def _chosen(bitrate_bps: float, levels: tuple[LevelHeader, ...], nominal: float) -> str:
+def _chosen(bitrate_bps: float, levels: tuple[LevelHeader, ...], expected: float) -> str:
     books = counted(max(level.num_active for level in levels), "codebook")
-    return f"nearest to {bitrate_bps / 1000:g} kbit/s: {books}, nominally {nominal / 1000:.2f} kbit/s"
+    return f"nearest to {bitrate_bps / 1000:g} kbit/s: {books}, in training {expected / 1000:.2f} kbit/s"
 
 
 def _short(name: str) -> str:

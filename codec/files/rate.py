@@ -1,4 +1,4 @@
-"""How many bits a second codes take nominally, and how many codebooks come nearest to a wish."""
+"""How many bits a second codes take, nominally and by their counts, and how many codebooks come nearest to a wish."""
 
 from __future__ import annotations
 
@@ -63,8 +63,29 @@ def nominal_bps(levels: Sequence[LevelHeader], sample_rate: int, rows: int = 1) 
     )
 
 
+def expected_bps(model: CodecModel, levels: Sequence[LevelHeader], rows: int = 1) -> float:
+    """Bits per second of codes that are as common as in training: frame rate times entropy, over codebooks and rows.
+
+    A learned prior takes less, a recording unlike those of training more.
+
+    Args:
+        levels: the model's, with as many codebooks as are in use.
+        rows: signals coded side by side.
+    """
+    media = model.media
+    assert isinstance(media, AudioMedia)
+    most = max(level.num_active for level in levels)
+    bits = 0.0
+    for level, histogram in zip(levels, model.code_histograms(most), strict=True):
+        share = histogram[: level.num_active].double()
+        share = share / share.sum(1, keepdim=True)
+        entropy = -(share * share.clamp_min(1e-12).log2()).sum()
+        bits += media.sample_rate / level.downsample_factor * float(entropy)
+    return rows * bits
+
+
 def nearest_levels(model: CodecModel, bitrate_bps: float, rows: int = 1) -> tuple[LevelHeader, ...]:
-    """The levels of that rate of the model whose nominal bits per second are nearest; of two as near, the lower.
+    """The levels of that rate of the model whose expected bits per second are nearest; of two as near, the lower.
 
     Raises:
         WrongMediaError: the model codes pictures.
@@ -74,5 +95,5 @@ def nearest_levels(model: CodecModel, bitrate_bps: float, rows: int = 1) -> tupl
         raise WrongMediaError(f"a bitrate is of sound, and {model.name} codes pictures: give --num-active instead")
     return min(
         (active_levels(model, num_active) for num_active in model.rates),
-        key=lambda levels: abs(nominal_bps(levels, media.sample_rate, rows) - bitrate_bps),
+        key=lambda levels: abs(expected_bps(model, levels, rows) - bitrate_bps),
     )

@@ -32,6 +32,7 @@ def build_losses(
     *,
     sample_rate: int | None = None,
     perceptual: PerceptualLoss | None = None,
+    sparse: bool = False,
     others: Iterable[str] = (),
 ) -> dict[str, Loss | nn.Module]:
     """Reconstruction losses by name, each `(reconstruction, target, mask) -> 0-d loss`.
@@ -41,6 +42,7 @@ def build_losses(
             `ms_ssim`, `perceptual`.
         sample_rate: in Hz, for sound; None for pictures.
         perceptual: the loss of that name, with the network that it looks through.
+        sparse: `mel` and `complex` see every second window in training.
         others: losses that come from elsewhere (the model), to be named to who asks for an unknown one.
 
     Raises:
@@ -51,9 +53,9 @@ def build_losses(
         builders |= {"ms_ssim": lambda: ms_ssim, "perceptual": lambda: _given(perceptual)}
     else:
         builders |= {
-            "mel": lambda: MelLoss(sample_rate),
+            "mel": lambda: MelLoss(sample_rate, sparse=sparse),
             "stft": SpectralConvergence,
-            "complex": ComplexSpectrumLoss,
+            "complex": lambda: ComplexSpectrumLoss(sparse=sparse),
             "loudness": lambda: LoudnessLoss(sample_rate),
             "intelligibility": lambda: IntelligibilityLoss(sample_rate),
         }

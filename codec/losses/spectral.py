@@ -24,12 +24,24 @@ class MelLoss(nn.Module):
     gradient of the logarithm grows as the magnitude falls, and below that floor near-silent frames decide how the
     network learns, while speech comes out 11 dB too quiet (measured). Shapes: `[b, c, time]` twice to a 0-d loss.
     Padding must be equal in both signals to count for nothing.
+
+    Args:
+        scales: pairs of a window in samples and its number of mel filters.
+        floor: magnitudes below it count as it.
+        sparse: in training, every second window, counted from a random sample on: half the cost.
     """
 
-    def __init__(self, sample_rate: int, *, scales: tuple[tuple[int, int], ...] = MEL_SCALES, floor: float = MEL_FLOOR):
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        scales: tuple[tuple[int, int], ...] = MEL_SCALES,
+        floor: float = MEL_FLOOR,
+        sparse: bool = False,
+    ):
         super().__init__()
         self.windows = [window for window, _ in scales]
-        self.floor = floor
+        self.floor, self.sparse = floor, sparse
         for window, num_mels in scales:
             filters = mel_filters(sample_rate, window=window, num_mels=num_mels)
             self.register_buffer(f"filters_{window}", filters, persistent=False)
@@ -37,14 +49,18 @@ class MelLoss(nn.Module):
     def forward(self, reconstruction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         with float32_island(target.device.type):
             reconstruction, target = without_padding(reconstruction, target, mask)
+            sparse = self.sparse and self.training
+            if sparse:
+                reconstruction, target = _from_anywhere(reconstruction, target, window=max(self.windows))
             differences = [
-                (self._log_mel(reconstruction, window) - self._log_mel(target, window)).abs().mean()
+                (self._log_mel(reconstruction, window, sparse) - self._log_mel(target, window, sparse)).abs().mean()
                 for window in self.windows
             ]
             return torch.stack(differences).mean()
 
-    def _log_mel(self, signal: Tensor, window: int) -> Tensor:
-        mel = self.get_buffer(f"filters_{window}") @ magnitude(signal, window=window, hop=window // 4)
+    def _log_mel(self, signal: Tensor, window: int, sparse: bool) -> Tensor:
+        hop = window // 2 if sparse else window // 4
+        mel = self.get_buffer(f"filters_{window}") @ magnitude(signal, window=window, hop=hop)
         return mel.clamp_min(self.floor).log10()
 
 
@@ -74,22 +90,43 @@ class ComplexSpectrumLoss(nn.Module):
 
     As in Ephrat et al. 2018 (section 3.2, with its power of 0.3). It alone of the spectral losses hears phase, which a
     decoder of spectra learns very slowly from magnitudes. Shapes: `[b, c, time]` twice to a 0-d loss.
+
+    Args:
+        windows: in samples.
+        sparse: in training, every second window, counted from a random sample on: half the cost.
     """
 
-    def __init__(self, *, windows: tuple[int, ...] = COMPLEX_WINDOWS):
+    def __init__(self, *, windows: tuple[int, ...] = COMPLEX_WINDOWS, sparse: bool = False):
         super().__init__()
-        self.windows = windows
+        self.windows, self.sparse = windows, sparse
 
     def forward(self, reconstruction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         with float32_island(target.device.type):
             reconstruction, target = without_padding(reconstruction, target, mask)
-            pairs = [(_compressed(reconstruction, window), _compressed(target, window)) for window in self.windows]
-            return torch.stack([(got - wanted).abs().mean() for got, wanted in pairs]).mean()
+            sparse = self.sparse and self.training
+            if sparse:
+                reconstruction, target = _from_anywhere(reconstruction, target, window=max(self.windows))
+            hops = 2 if sparse else 4
+            differences = [
+                (_compressed(reconstruction, window, hops) - _compressed(target, window, hops)).abs().mean()
+                for window in self.windows
+            ]
+            return torch.stack(differences).mean()
 
 
-def _compressed(signal: Tensor, window: int) -> Tensor:
-    """`[b, c, frames, bins, 2]`, the frames a quarter window apart, first each fourth of them."""
-    starts = range(0, window, window // 4)
+def _from_anywhere(reconstruction: Tensor, target: Tensor, *, window: int) -> tuple[Tensor, Tensor]:
+    """Both from the same random sample of the first quarter `window` on; whole where less than a window would stay."""
+    size = target.shape[-1] - window // 4
+    if size < window:
+        return reconstruction, target
+    device = target.device
+    samples = torch.randint(window // 4, (), device=device) + torch.arange(size, device=device)
+    return reconstruction[..., samples], target[..., samples]
+
+
+def _compressed(signal: Tensor, window: int, hops: int) -> Tensor:
+    """`[b, c, frames, bins, 2]`, the frames a window / `hops` apart, first every one of the first hop."""
+    starts = range(0, window, window // hops)
     rows = [signal[..., start : start + (signal.shape[-1] - start) // window * window] for start in starts]
     frames = torch.cat([row.unflatten(-1, (-1, window)) for row in rows], -2)
     spectrum = real_spectrum(frames * torch.hann_window(window, device=signal.device))

@@ -36,9 +36,11 @@ class AudioCodecConfig(CodecConfig):
 class AudioCodec(SingleLevelCodec):
     """Sound to codes and back; the number of active codebooks chooses the rate (Zeghidour et al. 2021)."""
 
+    config: AudioCodecConfig  # pyright: ignore[reportIncompatibleVariableOverride] - narrower, and never assigned to
+
     def __init__(self, config: AudioCodecConfig):
         super().__init__(config)
         shape = {"channels": self.num_outputs, "latent_dim": config.latent_dim}
-        self.encoder, self.decoder = build_backend(config.backend, **shape)
+        self.encoder, self.decoder = build_backend(config.backend, **shape, sample_rate=config.media.sample_rate)
         self.quantizer = build_quantizer(config.quantizer, config.latent_dim)
         self._declare_levels(config.downsample_factor)

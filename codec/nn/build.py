@@ -34,15 +34,21 @@ class WaveformBackend(Config):
 AudioBackend = Annotated[SpectralBackend | WaveformBackend, Field(discriminator="kind")]
 
 
-def build_backend(config: SpectralBackend | WaveformBackend, *, channels: int, latent_dim: int) -> tuple[Chain, Chain]:
+def build_backend(
+    config: SpectralBackend | WaveformBackend, *, channels: int, latent_dim: int, sample_rate: int
+) -> tuple[Chain, Chain]:
     """Encoder `[b, channels, time]` to `[b, latent_dim, time / downsample_factor]`, and the decoder back.
+
+    Args:
+        sample_rate: of the sound, in Hz.
 
     Raises:
         UserError: the strides of a waveform encoder and decoder do not agree.
     """
     shape = {"channels": channels, "latent_dim": latent_dim}
     if isinstance(config, SpectralBackend):
-        return build_spectral_encoder(config, **shape), build_spectral_decoder(config, **shape)
+        encoder = build_spectral_encoder(config, **shape, sample_rate=sample_rate)
+        return encoder, build_spectral_decoder(config, **shape)
     decoder = config.decoder or config.encoder
     if decoder.downsample_factor != config.encoder.downsample_factor:
         raise UserError(

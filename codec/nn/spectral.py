@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from codec.core.config import Config
 from codec.nn.chain import Chain
 from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
-from codec.nn.frames import InverseFrames, SpectrumFrames
+from codec.nn.frames import COMPRESSION, InverseFrames, SpectrumFrames
+from codec.nn.principal import Beside, NeighbourLinear
+
+ENVELOPE_MELS = 64
 
 
 class SpectralBackend(Config):
@@ -22,6 +25,10 @@ class SpectralBackend(Config):
         width: channels of the blocks.
         encoder, decoder: dilations of their blocks, one block each.
         kernel: frames that a block sees, at dilation 1.
+        compression: power that magnitudes of spectra are raised to, on both sides.
+        transform: a linear map beside either network, of spectra to latents and back, which training finds from the
+            data before its first step (`codec.nn.principal`).
+        envelope_latents: how many latents the transform gives to mel magnitudes, which come before waveforms.
         causal: no code depends on samples after its hop, no sample on later codes.
     """
 
@@ -33,6 +40,9 @@ class SpectralBackend(Config):
     encoder: tuple[PositiveInt, ...] = Field(default=(1, 1, 2, 2), min_length=1)
     decoder: tuple[PositiveInt, ...] = Field(default=(1, 1, 1, 2, 2, 2), min_length=1)
     kernel: PositiveInt = 7
+    compression: float = Field(default=COMPRESSION, gt=0, le=1)
+    transform: bool = False
+    envelope_latents: NonNegativeInt = 0
     causal: bool = False
 
     @property
@@ -48,22 +58,28 @@ class SpectralBackend(Config):
                 f"spectra of {self.window} samples, {self.spectra_per_code} per {self.hop_length}: take a window that "
                 "is a multiple of, and more than, hop_length / spectra_per_code"
             )
+        if self.envelope_latents and not self.transform:
+            raise ValueError("envelope_latents are found by the transform: set transform=true, or leave them out")
         if self.window < self.hop_length:
             raise ValueError(f"a window of {self.window} samples leaves gaps at a hop of {self.hop_length}: widen it")
         return self
 
 
-def build_spectral_encoder(config: SpectralBackend, *, channels: int, latent_dim: int) -> Chain:
-    """Signal `[b, channels, time]` to latents `[b, latent_dim, time / hop_length]`."""
-    frames = SpectrumFrames(hop=config.hop_length, window=config.window, channels=channels, causal=config.causal)
-    return Chain(
-        frames,
-        FrameLinear(frames.num_features, config.width),
-        FrameNorm(config.width),
-        *_blocks(config, config.encoder),
-        FrameNorm(config.width),
-        FrameLinear(config.width, latent_dim),
+def build_spectral_encoder(config: SpectralBackend, *, channels: int, latent_dim: int, sample_rate: int) -> Chain:
+    """Signal `[b, channels, time]` at `sample_rate` Hz to latents `[b, latent_dim, time / hop_length]`."""
+    frames = SpectrumFrames(
+        hop=config.hop_length,
+        window=config.window,
+        channels=channels,
+        causal=config.causal,
+        compression=config.compression,
+        num_mels=ENVELOPE_MELS if config.envelope_latents else 0,
+        sample_rate=sample_rate,
     )
+    network = _network(config, frames.num_features, config.encoder, latent_dim)
+    if config.transform:
+        return Chain(frames, Beside(FrameLinear(frames.num_features, latent_dim), network))
+    return Chain(frames, *network)
 
 
 def build_spectral_decoder(config: SpectralBackend, *, channels: int, latent_dim: int) -> Chain:
@@ -74,19 +90,23 @@ def build_spectral_decoder(config: SpectralBackend, *, channels: int, latent_dim
         channels=channels,
         per_frame=config.spectra_per_code,
         causal=config.causal,
+        compression=config.compression,
     )
-    return Chain(
-        FrameLinear(latent_dim, config.width),
-        FrameNorm(config.width),
-        *_blocks(config, config.decoder),
-        FrameNorm(config.width),
-        FrameLinear(config.width, inverse.num_features),
-        inverse,
-    )
+    network = _network(config, latent_dim, config.decoder, inverse.num_features)
+    if config.transform:
+        return Chain(Beside(NeighbourLinear(latent_dim, inverse.num_features, causal=config.causal), network), inverse)
+    return Chain(*network, inverse)
 
 
-def _blocks(config: SpectralBackend, dilations: tuple[int, ...]) -> list[ConvNeXtBlock]:
-    return [
+def _network(config: SpectralBackend, channels_in: int, dilations: tuple[int, ...], channels_out: int) -> Chain:
+    blocks = [
         ConvNeXtBlock(config.width, kernel=config.kernel, dilation=dilation, causal=config.causal)
         for dilation in dilations
     ]
+    return Chain(
+        FrameLinear(channels_in, config.width),
+        FrameNorm(config.width),
+        *blocks,
+        FrameNorm(config.width),
+        FrameLinear(config.width, channels_out),
+    )

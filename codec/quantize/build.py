@@ -11,6 +11,7 @@ from codec.core.errors import UserError
 from codec.quantize.base import Quantizer
 from codec.quantize.binary import BinaryQuantizer, BSQConfig, BSQQuantizer, LFQConfig, LFQQuantizer, to_sphere
 from codec.quantize.bounded import BoundedResidualQuantizer
+from codec.quantize.codebook import CodebookConfig
 from codec.quantize.ema import EMAConfig, EMAQuantizer
 from codec.quantize.fsq import CellQuantizer, FSQConfig, FSQQuantizer, RoundingQuantizer, build_bound
 from codec.quantize.gradient import GradientConfig, GradientQuantizer
@@ -34,6 +35,8 @@ class ResidualConfig(Config):
         codebook: what each stage is.
         dropout: probability that a training sample keeps only some of the stages.
         shared: whether all stages look up in one codebook (Lee et al. 2022).
+        paths: how many choices of codes are followed from stage to stage to encode; 1 takes each stage's nearest.
+        bit_weight: squared error of latents (over all channels) that a bit less is worth to the search of `paths`.
     """
 
     kind: Literal["residual"] = "residual"
@@ -41,6 +44,19 @@ class ResidualConfig(Config):
     codebook: OneCodebookConfig = Field(default_factory=EMAConfig)
     dropout: float = Field(default=0.0, ge=0.0, le=1.0)
     shared: bool = False
+    paths: int = Field(default=1, ge=1, le=64)
+    bit_weight: float = Field(default=0.0, ge=0.0)
+
+    @model_validator(mode="after")
+    def _paths_lead_through_entries(self) -> ResidualConfig:
+        if self.paths == 1:
+            if self.bit_weight:
+                raise ValueError("bit_weight weighs the choices of several paths: set paths, or leave it out")
+            return self
+        book = self.codebook
+        if not isinstance(book, CodebookConfig) or book.codebook_dim is not None or book.lookup != "euclidean":
+            raise ValueError("paths lead through entries as wide as the latents, nearest by distance: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _scalars_have_nothing_to_share(self) -> ResidualConfig:
@@ -160,7 +176,8 @@ def _residual(config: ResidualConfig, dim: int) -> ResidualQuantizer:
         case codebook:
             own = 1 if config.shared else number
             stages = [_one_codebook(codebook, dim, stage=stage) for stage in range(own)]
-            return ResidualQuantizer(stages, dim=dim, num_codebooks=number, dropout=dropout)
+            search = {"paths": config.paths, "bit_weight": config.bit_weight}
+            return ResidualQuantizer(stages, dim=dim, num_codebooks=number, dropout=dropout, **search)
 
 
 def _part(dim: int, number: int, key: str) -> int:

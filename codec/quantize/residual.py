@@ -12,7 +12,10 @@ from codec.core import dist
 from codec.core.precision import float32_island
 from codec.core.types import Quantized
 from codec.quantize.base import Quantizer, check_codes, check_latents, check_num_active, raise_unless_finite
+from codec.quantize.codebook import CodebookQuantizer
+from codec.quantize.layout import to_rows
 from codec.quantize.merging import mean_losses, merge_stats
+from codec.quantize.paths import best_paths
 from codec.quantize.rows import Found, RowQuantizer
 
 
@@ -30,18 +33,28 @@ class ResidualQuantizer(Quantizer):
     Losses and `usage`, `perplexity`, `running_*` are means over active stages, `restarts` a sum, `distortion` the mean
     squared error of the whole stack over real positions and channels; `perplexity/0` and the like are single stages'.
 
+    With `paths` more than 1, `encode` chooses the codes of all stages together (`best_paths`), weighing squared error
+    against the bits that codes cost by their running counts; training and decoding are as ever.
+
     When training, a sample keeps all stages with probability `1 - dropout`, else a uniformly drawn number of them, at
     least one; the stages it drops do not see it, and their codes are -1.
     """
 
     def __init__(
-        self, stages: Sequence[RowQuantizer], *, dim: int, num_codebooks: int | None = None, dropout: float = 0.0
+        self,
+        stages: Sequence[RowQuantizer],
+        *,
+        dim: int,
+        num_codebooks: int | None = None,
+        dropout: float = 0.0,
+        paths: int = 1,
+        bit_weight: float = 0.0,
     ) -> None:
         super().__init__(dim)
         assert len({(stage.dim, stage.codebook_size) for stage in stages}) == 1
         self.stages = nn.ModuleList(stages)
         self._num_codebooks = num_codebooks or len(stages)
-        self.dropout = dropout
+        self.dropout, self.paths, self.bit_weight = dropout, paths, bit_weight
 
     @property
     def loss_names(self) -> tuple[str, ...]:
@@ -84,11 +97,14 @@ class ResidualQuantizer(Quantizer):
     @torch.no_grad()
     def encode(self, latents: Tensor, *, num_active: int | None = None) -> Tensor:
         check_latents(latents, self.dim)
-        *early, last = self._stages()[: check_num_active(num_active, self.num_codebooks)]
+        active = self._stages()[: check_num_active(num_active, self.num_codebooks)]
+        *early, last = active
         codes: list[Tensor] = []
         with float32_island(latents.device.type):
             residual = self._enter(latents.float())
             raise_unless_finite(torch.isfinite(residual.sum()))
+            if self.paths > 1:
+                return self._best_paths(residual, active)
             for stage in early:
                 code, residual = stage.reduce(residual)
                 codes.append(code)
@@ -104,6 +120,15 @@ class ResidualQuantizer(Quantizer):
 
     def code_counts(self) -> Tensor:
         return torch.cat([stage.code_counts() for stage in self._stages()])
+
+    def _best_paths(self, latents: Tensor, active: Sequence[RowQuantizer]) -> Tensor:
+        shares = [stage.code_counts()[0].float() for stage in active]
+        bits = [(counts.sum() / counts.clamp_min(1)).log2() for counts in shares]
+        tables = [stage.entries() for stage in active if isinstance(stage, CodebookQuantizer)]
+        codes = best_paths(
+            to_rows(latents, None), tables, [self.bit_weight * price for price in bits], width=self.paths
+        )
+        return codes.view(latents.shape[0], *latents.shape[2:], -1).movedim(-1, 1)
 
     def _enter(self, latents: Tensor) -> Tensor:
         """What the first stage sees of float32 `latents` `[b, d, *space]`."""

@@ -73,7 +73,7 @@ class ReconstructionTask(nn.Module):
         if not own and LIKELIHOOD not in weights:
             raise UserError("no reconstruction loss among the losses: name at least one, such as mse or mel")
         self.reconstruction_losses = build_losses(
-            own, sample_rate=self.sample_rate, perceptual=perceptual, others=of_model
+            own, sample_rate=self.sample_rate, perceptual=perceptual, sparse=True, others=of_model
         )
         self.from_codebooks = from_codebooks or {}
         if unknown := sorted(self.from_codebooks.keys() - self.reconstruction_losses.keys()):

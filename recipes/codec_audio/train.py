@@ -13,6 +13,7 @@ from codec.data.loader import TrainingBatches, ValidationBatches
 from codec.train import train
 from codec.train.fabric import build_fabric
 from codec.train.sound import build_sound_task
+from codec.train.sound_start import find_start
 
 __all__ = ["Recipe", "main"]
 
@@ -31,4 +32,6 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     task = build_sound_task(recipe)
     data = TrainingBatches(recipe.data, recipe.model.media, seed=recipe.loop.seed)
     validation = ValidationBatches(recipe.data, recipe.model.media)
+    if not folder.resume and recipe.start_from is None:
+        find_start(task.model, data)
     train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)

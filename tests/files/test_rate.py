@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.core.errors import UserError
 from codec.data.audio import write_audio
 from codec.files import encode_file
-from codec.files.rate import active_levels, nearest_levels, nominal_bps, parse_bitrate
+from codec.files.rate import active_levels, expected_bps, nearest_levels, nominal_bps, parse_bitrate
 from codec.models.build import build_model
 from codec.models.vqvae import VQVAE
 from tests.files.media import tone
@@ -23,9 +24,9 @@ MODELS = {name: build_model(CONFIGS[name]) for name in ("sound", "spectral", "so
 @given(name=st.sampled_from(sorted(MODELS)), rows=st.integers(1, 3), wish=st.floats(1, 1e6))
 def test_no_rate_of_the_model_is_nearer_than_the_chosen_one(name: str, rows: int, wish: float) -> None:
     model = MODELS[name]
-    chosen = nominal_bps(nearest_levels(model, wish, rows), 16000, rows)
+    chosen = expected_bps(model, nearest_levels(model, wish, rows), rows)
     for num_active in model.rates:
-        other = nominal_bps(active_levels(model, num_active), 16000, rows)
+        other = expected_bps(model, active_levels(model, num_active), rows)
         assert abs(chosen - wish) <= abs(other - wish)
 
 
@@ -33,6 +34,16 @@ def test_of_two_rates_as_near_the_lower_is_chosen() -> None:
     model = MODELS["sound"]  # 2 codebooks of 32 at 1000 frames a second: 5 and 10 kbit/s
     assert [level.num_active for level in nearest_levels(model, 7500.0)] == [1]
     assert [level.num_active for level in nearest_levels(model, 7501.0)] == [2]
+
+
+def test_codes_that_training_seldom_saw_cost_less_than_they_do_nominally() -> None:
+    model = build_model(CONFIGS["sound"])  # 2 codebooks of 32
+    levels = active_levels(model, None)
+    assert expected_bps(model, levels) == pytest.approx(nominal_bps(levels, 16000))
+    model.histogram[1] = torch.tensor([1 << 20] * 2 + [1] * 30)  # one bit
+    assert expected_bps(model, levels) == pytest.approx(1000 * (5 + 1), rel=1e-3)
+    assert expected_bps(model, active_levels(model, 1), rows=2) == pytest.approx(2 * 5000)
+    assert [level.num_active for level in nearest_levels(model, 6400.0)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +67,8 @@ def test_the_report_tells_the_chosen_rate_and_counts_all_channels(audio_model: V
     stereo.seek(0)
     report = encode_file(stereo, io.BytesIO(), audio_model, bitrate_bps=9000.0)
     assert (report.num_active, report.nominal_bps) == (1, 10000.0)  # two channels of 5 kbit/s
-    assert report.notes == ("nearest to 9 kbit/s: 1 codebook, nominally 10.00 kbit/s",)
+    expected = expected_bps(audio_model, active_levels(audio_model, 1), rows=2)
+    assert report.notes == (f"nearest to 9 kbit/s: 1 codebook, in training {expected / 1000:.2f} kbit/s",)
 
 
 def test_two_ways_to_say_the_rate_are_one_too_many(audio_model: VQVAE) -> None:

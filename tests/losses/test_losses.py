@@ -1,5 +1,7 @@
 """Losses against slow oracles, and what masks must hide."""
 
+from functools import partial
+
 import librosa
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from codec.core.errors import UserError
 from codec.losses import MelLoss, SpectralConvergence, build_losses, l1, mse
-from codec.losses.spectral import MEL_FLOOR, MEL_SCALES, STFT_WINDOWS
+from codec.losses.spectral import MEL_FLOOR, MEL_SCALES, STFT_WINDOWS, ComplexSpectrumLoss
 
 RATE = 16000
 
@@ -83,3 +85,18 @@ def test_unknown_losses_and_sound_losses_on_pictures_are_refused():
         build_losses(["mell"], sample_rate=RATE)
     with pytest.raises(UserError, match="'mel'"):
         build_losses(["mse", "mel"])
+
+
+@pytest.mark.parametrize("kind", [MelLoss, ComplexSpectrumLoss])
+def test_a_sparse_loss_is_in_training_another_sample_of_the_same_mean_and_else_the_same(kind):
+    make = partial(kind, RATE) if kind is MelLoss else kind
+    dense, sparse = make(), make(sparse=True)
+    torch.manual_seed(0)
+    target = torch.randn(1, 1, 16000)
+    reconstruction = target + 0.3 * torch.randn(1, 1, 16000)
+    assert sparse.eval()(reconstruction, target) == dense(reconstruction, target)
+    seen = torch.stack([sparse.train()(reconstruction, target) for _ in range(10)])
+    assert seen.unique().numel() > 5
+    assert seen.mean().item() == pytest.approx(dense(reconstruction, target).item(), rel=0.02)
+    short = target[..., :700]
+    assert sparse(short + 0.1, short).isfinite()

@@ -7,9 +7,11 @@ import yaml
 from codec.checkpoint import save_model
 from codec.core.config import parse_config
 from codec.core.errors import UserError
+from codec.data.loader import TrainingBatches
 from codec.models import build_model
 from codec.models.build import parse_model
 from codec.train.sound import SoundConfig, build_sound_task
+from codec.train.sound_start import find_start
 from tests.train.corpus import TINY, write_corpus
 from tests.train.test_resume import assert_same_run, start, wait_for_step
 
@@ -45,9 +47,17 @@ def _task(**changes):
     return build_sound_task(parse_config(SoundConfig, {**FOUGHT, **changes}))
 
 
+WITH_TRANSFORM = {"transform": True, "envelope_latents": 2, "compression": 0.5}
+
+
+def _with_transform(tree):
+    model = tree["model"]
+    return {**tree, "model": {**model, "backend": {**model["backend"], **WITH_TRANSFORM}}}
+
+
 @pytest.mark.parametrize("balanced", [True, False])
 def test_a_run_against_judges_killed_in_mid_fight_resumes_bit_for_bit(tmp_path, balanced):
-    tree = FOUGHT if balanced else {**FOUGHT, "balancer": None}
+    tree = FOUGHT if balanced else _with_transform({**FOUGHT, "balancer": None})
     tree = {**tree, "data": {**TINY["data"], "train": str(write_corpus(tmp_path))}}
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(yaml.safe_dump(tree))
@@ -84,7 +94,7 @@ def test_a_loss_counts_only_in_samples_with_codebooks_enough():
     shallow = task.eval().model(signal, num_active=1)
     assert task._reconstruction(shallow, signal, None)[0]["complex"].item() == 0
     deep = task.model(signal, num_active=2)
-    plain = _task(adversary=None, balancer=None, losses={"complex": 1, "commitment": 0})
+    plain = _task(adversary=None, balancer=None, losses={"complex": 1, "commitment": 0}).eval()
     assert torch.equal(
         task._reconstruction(deep, signal, None)[0]["complex"], plain._reconstruction(deep, signal, None)[0]["complex"]
     )
@@ -113,3 +123,25 @@ def test_training_starts_from_an_exported_model_of_the_same_config_only(tmp_path
     assert all(torch.equal(tensor, weights[name]) for name, tensor in other.state_dict().items() if "hist" not in name)
     with pytest.raises(UserError, match="another config"):
         _task(start_from=str(tmp_path), model={**FOUGHT["model"], "chunk": 9})
+
+
+def test_a_transform_and_its_codebooks_are_found_in_the_data_before_the_first_step(tmp_path):
+    tree = {**FOUGHT, "data": {**TINY["data"], "train": str(write_corpus(tmp_path))}}
+    config = parse_config(SoundConfig, _with_transform(tree))
+    data = TrainingBatches(config.data, config.model.media, seed=0)
+    torch.manual_seed(0)
+    model = build_sound_task(config).model
+    signal = next(data.prefetch(100))[1].signal
+    before = _correlation(model, signal)
+    find_start(model, data)
+    assert before < 0.2 < _correlation(model, signal)
+    plain = build_sound_task(parse_config(SoundConfig, tree)).model
+    untouched = {name: value.clone() for name, value in plain.state_dict().items()}
+    find_start(plain, data)
+    assert all(torch.equal(value, untouched[name]) for name, value in plain.state_dict().items())
+
+
+def _correlation(model, signal):
+    with torch.no_grad():
+        restored = model.eval()(signal).signal
+    return float(torch.nn.functional.cosine_similarity(restored.flatten(), signal.flatten(), dim=0))

@@ -1,0 +1,108 @@
+"""Searching several paths: as good as trying everything where that can be done, and never worse than greed."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.core.errors import UserError
+from codec.quantize.build import build_quantizer, parse_quantizer
+from codec.quantize.paths import PIECE, _least, best_paths
+
+STACKS = st.fixed_dictionaries(
+    {"seed": st.integers(0, 1000), "stages": st.integers(1, 3), "size": st.integers(2, 5), "price": st.floats(0, 3)}
+)
+
+
+def _stack(seed, stages, size, price, rows=9):
+    generator = torch.Generator().manual_seed(seed)
+    tables = [torch.randn(size, 3, generator=generator) for _ in range(stages)]
+    prices = [price * torch.rand(size, generator=generator) for _ in range(stages)]
+    return torch.randn(rows, 3, generator=generator), tables, prices
+
+
+def _cost(row, path, tables, prices):
+    error = row.double()
+    cost = 0.0
+    for table, price, code in zip(tables, prices, path, strict=True):
+        error = error - table[code].double()
+        cost += float(price[code])
+    return float(error.square().sum()) + cost
+
+
+@settings(deadline=None)
+@given(stack=STACKS)
+def test_with_all_paths_it_is_exhaustive_search(stack):
+    rows, tables, prices = _stack(**stack)
+    codes = best_paths(rows, tables, prices, width=len(tables[0]) ** len(tables))
+    for row, found in zip(rows, codes.tolist(), strict=True):
+        every = itertools.product(range(len(tables[0])), repeat=len(tables))
+        least = min(_cost(row, path, tables, prices) for path in every)
+        assert _cost(row, found, tables, prices) == pytest.approx(least, abs=1e-4)
+
+
+def _trained(paths, **search):
+    torch.manual_seed(0)
+    tree = {"kind": "residual", "num_codebooks": 6, "codebook": {"kind": "ema", "codebook_size": 32}}
+    quantizer = build_quantizer(parse_quantizer(tree | {"paths": paths, **search}), 8)
+    latents = torch.randn(4, 8, 200)
+    for _ in range(20):
+        quantizer(latents)
+    return quantizer.eval(), latents
+
+
+def test_a_quantizer_with_more_paths_is_closer_at_every_depth_and_decodes_as_ever():
+    greedy, latents = _trained(1)
+    errors = {}
+    for paths in (1, 4, 16):
+        quantizer, _ = _trained(paths)
+        quantizer.load_state_dict(greedy.state_dict())
+        codes = {depth: quantizer.encode(latents, num_active=depth) for depth in (1, 3, 6)}
+        assert codes[3].shape == (4, 3, 200) and codes[3].dtype == torch.int64
+        errors[paths] = [float((quantizer.decode(c) - latents).square().mean()) for c in codes.values()]
+    assert errors[1][0] == pytest.approx(errors[4][0]) == pytest.approx(errors[16][0])
+    for depth in (1, 2):
+        assert errors[16][depth] < errors[4][depth] < errors[1][depth]
+
+
+def test_cheap_codes_are_taken_where_bits_count():
+    quantizer, latents = _trained(4)
+    bits = {}
+    for weight in (0.0, 1.0):
+        quantizer.bit_weight = weight  # pyright: ignore[reportArgumentType] - a plain number
+        codes = quantizer.encode(latents)
+        counts = quantizer.code_counts().clamp_min(1).float()
+        prices = -(counts / counts.sum(1, keepdim=True)).log2()
+        bits[weight] = float(sum(prices[stage][codes[:, stage]].sum() for stage in range(6)))
+    assert bits[1.0] < 0.95 * bits[0.0]
+
+
+def test_rows_are_searched_in_pieces_as_one_by_one():
+    rows, tables, prices = _stack(0, 3, 5, 0.5, rows=PIECE + 3)
+    whole = best_paths(rows, tables, prices, width=3)
+    assert torch.equal(whole[-5:], torch.cat([best_paths(row[None], tables, prices, width=3) for row in rows[-5:]]))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 1000), number=st.integers(1, 70), blocks=st.integers(1, 5))
+def test_the_least_of_many_scores_are_found_as_by_sorting(seed, number, blocks):
+    scores = torch.randn(3, 64 * blocks, generator=torch.Generator().manual_seed(seed))
+    values, places = _least(scores, number)
+    assert torch.equal(values.sort(1).values, scores.sort(1).values[:, :number])
+    assert torch.equal(scores.gather(1, places), values)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"paths": 2, "codebook": {"kind": "fsq", "levels": [3, 3]}},
+        {"paths": 2, "codebook": {"kind": "ema", "lookup": "cosine"}},
+        {"paths": 2, "codebook": {"kind": "ema", "codebook_dim": 2}},
+        {"bit_weight": 0.5},
+    ],
+)
+def test_searches_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(UserError, match="leave it out"):
+        parse_quantizer({"kind": "residual"} | wrong)
