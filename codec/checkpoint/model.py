@@ -25,7 +25,7 @@ def save_model(
 
     Args:
         name: what files coded with it will call it; the folder's name if None.
-        dtype: of parameters on disk (float16 halves the size); integers and codebook statistics keep theirs.
+        dtype: of parameters and codebooks on disk (float16 halves the size); integers and counts keep theirs.
         card: JSON-able facts about the model (description, data, licence, measured), not part of the fingerprint.
     """
     model.freeze_histograms()

@@ -16,6 +16,9 @@ from codec.checkpoint.zoo import FORMAT, model_header
 from codec.core.device import resolve_device
 from codec.core.errors import UserError
 
+CODEBOOK = "codebook"
+"""The buffer that holds a codebook which learns without a gradient."""
+
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -26,7 +29,7 @@ def write_module(
 
     Args:
         name: what it is called from here on; that of the folder if None.
-        dtype: of parameters on disk (float16 halves the size); integers and codebook statistics keep theirs.
+        dtype: of parameters and codebooks on disk (float16 halves the size); integers and counts keep theirs.
         card: JSON-able facts about it, not part of the fingerprint.
     """
     tensors = weights_of(module, dtype)
@@ -75,10 +78,11 @@ def read_module(path: Path, *, key: str, build: Callable[[Any, str], ModuleT], d
 
 
 def weights_of(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The state of `module` on the CPU; parameters in `dtype`, buffers as they are."""
-    parameters = {key for key, _ in module.named_parameters()}
+    """The state of `module` on the CPU; parameters and codebooks in `dtype`, other buffers as they are."""
+    rounded = {key for key, _ in module.named_parameters()}
+    rounded |= {key for key, _ in module.named_buffers() if key.rpartition(".")[2] == CODEBOOK}
     return {
-        key: (tensor.detach().to(dtype) if key in parameters else tensor.detach()).cpu()
+        key: (tensor.detach().to(dtype) if key in rounded else tensor.detach()).cpu()
         for key, tensor in module.state_dict().items()
     }
 

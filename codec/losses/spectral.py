@@ -115,12 +115,12 @@ class ComplexSpectrumLoss(nn.Module):
 
 
 def _from_anywhere(reconstruction: Tensor, target: Tensor, *, window: int) -> tuple[Tensor, Tensor]:
-    """Both from the same random sample of the first quarter `window` on; whole where less than a window would stay."""
-    size = target.shape[-1] - window // 4
+    """Both from the same random sample of the first half `window` on; whole where less than a window would stay."""
+    size = target.shape[-1] - window // 2
     if size < window:
         return reconstruction, target
     device = target.device
-    samples = torch.randint(window // 4, (), device=device) + torch.arange(size, device=device)
+    samples = torch.randint(window // 2, (), device=device) + torch.arange(size, device=device)
     return reconstruction[..., samples], target[..., samples]
 
 

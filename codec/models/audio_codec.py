@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from codec.models.base import CodecConfig
 from codec.models.media import AudioMedia
 from codec.models.single_level import SingleLevelCodec
 from codec.nn.build import AudioBackend, build_backend
+from codec.nn.spectral import ENVELOPE_MELS, SpectralBackend
 from codec.quantize.build import QuantizerConfig, build_quantizer
 
 
@@ -27,6 +28,23 @@ class AudioCodecConfig(CodecConfig):
     backend: AudioBackend
     latent_dim: PositiveInt
     quantizer: QuantizerConfig
+
+    @model_validator(mode="after")
+    def _latents_can_be_found(self) -> AudioCodecConfig:
+        if not isinstance(self.backend, SpectralBackend) or not self.backend.transform:
+            return self
+        envelope, channels = self.backend.envelope_latents, self.media.channels
+        if envelope >= self.latent_dim or envelope > channels * ENVELOPE_MELS:
+            raise ValueError(
+                f"{envelope} of {self.latent_dim} latents are for the envelope: leave some for the waveform, and take "
+                f"no more than its {channels * ENVELOPE_MELS} mel bands"
+            )
+        parts = 2 * channels * (self.backend.window // 2 + 1)
+        if self.latent_dim - envelope > parts:
+            raise ValueError(
+                f"{self.latent_dim - envelope} latents of spectra of {parts} numbers: take no more of them"
+            )
+        return self
 
     @property
     def downsample_factor(self) -> int:

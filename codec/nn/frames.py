@@ -11,7 +11,7 @@ from codec.core.spectral import mel_filters, overlap_add
 
 COMPRESSION = 0.3
 FLOOR = 1e-4
-TINY = 1e-12  # so that silence has a derivative
+TINY = 1e-12  # of power: so that silence has a derivative
 
 
 class SpectrumFrames(nn.Module):
@@ -56,7 +56,7 @@ class SpectrumFrames(nn.Module):
             if not self.num_mels:
                 return parts.flatten(1, 3)
             magnitudes = (parts.square().sum(2) + TINY).pow(1 / self.compression / 2)
-            mels = (self.filters @ magnitudes).pow(COMPRESSION)
+            mels = (self.filters @ magnitudes).clamp_min(TINY).pow(COMPRESSION)
             return torch.cat((parts.flatten(1, 3), mels.flatten(1, 2)), 1)
 
     def input_span(self, span: Span) -> Span:

@@ -26,7 +26,7 @@ RIDGE = 1e-5  # of the mean power of latents, added so that those without any ha
 class NeighbourLinear(nn.Linear):
     """The same linear map of every frame of `[b, channels, time]` with one neighbour on either side.
 
-    The neighbours are the two frames before if `causal`. Outside the signal there is silence.
+    The neighbours are the two frames before if `causal`. Frames outside the signal are zero.
     """
 
     def __init__(self, channels_in: int, channels_out: int, *, causal: bool = False):
@@ -69,45 +69,83 @@ class Beside(nn.Module):
 
 
 @torch.no_grad()
-def find_transform(encoder: Chain, decoder: Chain, signals: Sequence[Tensor], *, envelope_latents: int = 0) -> None:
+def find_transform(
+    encoder: Chain,
+    decoder: Chain,
+    signals: Sequence[Tensor],
+    *,
+    masks: Sequence[Tensor] | None = None,
+    envelope_latents: int = 0,
+) -> None:
     """Set the linear maps of a spectral encoder and decoder to those of least squared error in compressed spectra.
 
     Latents become principal components: the first `envelope_latents` of mel magnitudes, `ENVELOPE_POWER` times as
     strong together as the others, those of compressed complex spectra, whose mean square is 1. The way back is the
-    linear regression of spectra from neighbouring latents. All ranks end with the maps of rank 0.
+    linear regression of spectra from neighbouring latents. With more ranks the signals of all count; all must call it.
 
     Args:
         encoder, decoder: of a backend with `transform`.
         signals: `[b, channels, time]` each, time a multiple of the hop; together many more frames than features.
+        masks: `[b, frames]` each, True where a frame counts; all do if None.
     """
     frames, analysis = encoder[0], encoder[1]
     synthesis, inverse = decoder[0], decoder[1]
     assert isinstance(frames, SpectrumFrames) and isinstance(inverse, InverseFrames)
     assert isinstance(analysis, Beside) and isinstance(synthesis, Beside)
-    features = [frames(signal) for signal in signals]
-    parts, bands = torch.cat([x.transpose(1, 2).flatten(0, 1) for x in features]).split(
-        [frames.num_parts, frames.num_features - frames.num_parts], 1
-    )
-    waveform = _components(parts, analysis.linear.out_features - envelope_latents)
-    envelope = _components(bands - bands.mean(0), envelope_latents)
-    share = (ENVELOPE_POWER * len(waveform) / max(1, envelope_latents)) ** 0.5
-    weight = torch.block_diag(waveform, envelope * share).roll(envelope_latents, 0)
-    offset = torch.cat((-(envelope * share) @ bands.mean(0).double(), waveform.new_zeros(len(waveform))))
-    _set(analysis.linear, weight, offset)
     back = synthesis.linear
     assert isinstance(back, NeighbourLinear)
-    seen = [back.neighbourhoods(analysis.linear(x)).flatten(0, 1).double() for x in features]
-    wanted = [inverse.features(signal).transpose(1, 2).flatten(0, 1).double() for signal in signals]
-    own = torch.stack([x.t() @ x for x in seen]).sum(0)
-    cross = torch.stack([x.t() @ y for x, y in zip(seen, wanted, strict=True)]).sum(0)
-    ridge = RIDGE * own.diagonal().mean() * torch.eye(len(own), dtype=own.dtype, device=own.device)
-    _set(back, torch.linalg.solve(own + ridge, cross).t(), back.bias * 0)
+    pairs = list(zip(signals, [None] * len(signals) if masks is None else masks, strict=True))
+    forth = _Moments()
+    for signal, mask in pairs:
+        features = _rows(frames(signal).transpose(1, 2), mask)
+        forth.add(features, features)
+    parts, bands = slice(frames.num_parts), slice(frames.num_parts, None)
+    centre = forth.mean[bands]
+    waveform = _components(forth.product[parts, parts], analysis.linear.out_features - envelope_latents)
+    envelope = _components(forth.product[bands, bands] - torch.outer(centre, centre), envelope_latents)
+    envelope = envelope * (ENVELOPE_POWER * len(waveform) / max(1, envelope_latents)) ** 0.5
+    weight = torch.block_diag(waveform, envelope).roll(envelope_latents, 0)
+    _set(analysis.linear, weight, torch.cat((-envelope @ centre, waveform.new_zeros(len(waveform)))))
+    own, cross = _Moments(), _Moments()
+    for signal, mask in pairs:
+        seen = _rows(back.neighbourhoods(analysis.linear(frames(signal))), mask)
+        own.add(seen, seen)
+        cross.add(seen, _rows(inverse.features(signal).transpose(1, 2), mask))
+    ridge = RIDGE * own.product.diagonal().mean() * torch.eye(len(own.product)).to(own.product)
+    _set(back, torch.linalg.solve(own.product + ridge, cross.product).t(), torch.zeros_like(back.bias))
 
 
-def _components(rows: Tensor, number: int) -> Tensor:
-    """Principal components `[number, d]` of `rows` `[n, d]`, float64, on which their mean square is 1."""
-    rows = rows.double()
-    powers, components = torch.linalg.eigh(rows.t() @ rows / len(rows))
+class _Moments:
+    """Means over rows of all ranks, float64: `mean` `[d]` of the first of two, `product` `[d, e]` of both."""
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._products = torch.zeros(()), torch.zeros(()), torch.zeros(())
+
+    def add(self, first: Tensor, second: Tensor) -> None:
+        """Count rows `[n, d]` and `[n, e]`; every rank must call it."""
+        first, second = first.double(), second.double()
+        self._count = self._count.to(first) + dist.all_reduce_sum(first.new_tensor(len(first)))
+        self._sum = self._sum.to(first) + dist.all_reduce_sum(first.sum(0))
+        self._products = self._products.to(first) + dist.all_reduce_sum(first.t() @ second)
+
+    @property
+    def mean(self) -> Tensor:
+        return self._sum / self._count.clamp_min(1)
+
+    @property
+    def product(self) -> Tensor:
+        return self._products / self._count.clamp_min(1)
+
+
+def _rows(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """Those of `frames` `[b, n, d]` that `mask` `[b, n]` keeps, `[m, d]`."""
+    return frames.flatten(0, 1) if mask is None else frames[mask]
+
+
+def _components(moments: Tensor, number: int) -> Tensor:
+    """Principal components `[number, d]` of rows with such `moments` `[d, d]`, on which their mean square is 1."""
+    powers, components = torch.linalg.eigh(moments)
+    assert number <= len(powers)
     strongest = slice(len(powers) - number, None)
     scale = powers[strongest].sum().clamp_min(1e-12).rsqrt() * number**0.5
     return components[:, strongest].flip(1).t() * scale

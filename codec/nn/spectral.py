@@ -26,8 +26,8 @@ class SpectralBackend(Config):
         encoder, decoder: dilations of their blocks, one block each.
         kernel: frames that a block sees, at dilation 1.
         compression: power that magnitudes of spectra are raised to, on both sides.
-        transform: a linear map beside either network, of spectra to latents and back, which training finds from the
-            data before its first step (`codec.nn.principal`).
+        transform: a linear map beside either network, of spectra to latents and back, random until `find_transform`
+            finds it in data, as the recipe `codec_audio` does before its first step.
         envelope_latents: how many latents the transform gives to mel magnitudes, which come before waveforms.
         causal: no code depends on samples after its hop, no sample on later codes.
     """
@@ -40,7 +40,7 @@ class SpectralBackend(Config):
     encoder: tuple[PositiveInt, ...] = Field(default=(1, 1, 2, 2), min_length=1)
     decoder: tuple[PositiveInt, ...] = Field(default=(1, 1, 1, 2, 2, 2), min_length=1)
     kernel: PositiveInt = 7
-    compression: float = Field(default=COMPRESSION, gt=0, le=1)
+    compression: float = Field(default=COMPRESSION, ge=0.2, le=1)
     transform: bool = False
     envelope_latents: NonNegativeInt = 0
     causal: bool = False

@@ -18,6 +18,8 @@ from codec.quantize.merging import mean_losses, merge_stats
 from codec.quantize.paths import best_paths
 from codec.quantize.rows import Found, RowQuantizer
 
+FEWEST = 1e-3  # times that a code is taken to have been seen, so that it has a price
+
 
 class ResidualQuantizer(Quantizer):
     """A stack of one-code quantizers, each on the residual of those before (Zeghidour et al. 2021, algorithm 1).
@@ -122,13 +124,11 @@ class ResidualQuantizer(Quantizer):
         return torch.cat([stage.code_counts() for stage in self._stages()])
 
     def _best_paths(self, latents: Tensor, active: Sequence[RowQuantizer]) -> Tensor:
-        shares = [stage.code_counts()[0].float() for stage in active]
-        bits = [(counts.sum() / counts.clamp_min(1)).log2() for counts in shares]
+        counts = [stage.ema_counts + FEWEST for stage in active]
+        prices = [self.bit_weight * (count.sum() / count).log2() for count in counts]
         tables = [stage.entries() for stage in active if isinstance(stage, CodebookQuantizer)]
-        codes = best_paths(
-            to_rows(latents, None), tables, [self.bit_weight * price for price in bits], width=self.paths
-        )
-        return codes.view(latents.shape[0], *latents.shape[2:], -1).movedim(-1, 1)
+        codes = best_paths(to_rows(latents, None), tables, prices, width=self.paths)
+        return codes.view(latents.shape[0], *latents.shape[2:], len(active)).movedim(-1, 1)
 
     def _enter(self, latents: Tensor) -> Tensor:
         """What the first stage sees of float32 `latents` `[b, d, *space]`."""

@@ -5,30 +5,51 @@ from __future__ import annotations
 from itertools import islice
 
 import torch
+from torch import Tensor
 
-from codec.data.loader import TrainingBatches
+from codec.core import dist
+from codec.data.loader import Batch, TrainingBatches
 from codec.models.audio_codec import AudioCodec
 from codec.models.base import CodecModel
 from codec.nn.principal import find_transform
 from codec.nn.spectral import SpectralBackend
+from codec.train.nonfinite import blame
 
 NUM_BATCHES = 40
 
 
 @torch.no_grad()
-def find_start(model: CodecModel, data: TrainingBatches) -> None:
+def find_start(model: CodecModel, data: TrainingBatches, *, device: torch.device) -> None:
     """Find the transform of a spectral backend that has one from the first batches, and codebooks of its latents.
 
-    Other models stay as they are: their codebooks are filled by the first step.
+    Other models stay as they are: their codebooks are filled by the first step. Every rank must call it.
+
+    Args:
+        device: where to compute; the model moves there.
+
+    Raises:
+        UserError: a batch holds NaN or infinity (naming its files).
     """
     if not isinstance(model, AudioCodec):
         return
     backend = model.config.backend
     if not isinstance(backend, SpectralBackend) or not backend.transform:
         return
+    model.to(device)
     batches = [batch for _, batch in islice(data.prefetch(0), NUM_BATCHES)]
-    signals = [batch.signal for batch in batches]
-    find_transform(model.encoder, model.decoder, signals, envelope_latents=backend.envelope_latents)
-    latents = torch.cat([model.encoder(batch.signal) for batch in batches])
-    real = [torch.ones_like(b.signal[:, 0], dtype=torch.bool) if b.mask is None else b.mask for b in batches]
-    model.quantizer.train()(latents, mask=model.level_mask(torch.cat(real), model.downsample_factor))
+    for batch in batches:
+        if dist.any_rank(not bool(batch.signal.isfinite().all()), device=device):
+            raise blame("the data is", signal=batch.signal, names=batch.names, losses={})
+    signals = [batch.signal.to(device) for batch in batches]
+    masks = [_real(model, batch).to(device) for batch in batches]
+    find_transform(model.encoder, model.decoder, signals, masks=masks, envelope_latents=backend.envelope_latents)
+    latents = torch.cat([model.encoder(signal) for signal in signals])
+    model.quantizer.train()(latents, mask=torch.cat(masks))
+
+
+def _real(model: CodecModel, batch: Batch) -> Tensor:
+    """Which codes `[b, n]` of a batch stand for a sample that is no padding."""
+    mask = torch.ones_like(batch.signal[:, 0], dtype=torch.bool) if batch.mask is None else batch.mask
+    real = model.level_mask(mask, model.downsample_factor)
+    assert real is not None
+    return real

@@ -105,8 +105,12 @@ class ReconstructionTask(nn.Module):
         return {"losses": losses, "stats": stats}
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
-        """The weighted sum."""
-        return torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        """The weighted sum; in validation without the quantizer's own losses.
+
+        Those grow with the scale of the latents, which means nothing, and would decide which weights are best.
+        """
+        own = () if self.training else self.model.loss_names
+        return torch.stack([self.weights[name] * loss for name, loss in losses.items() if name not in own]).sum()
 
     @torch.no_grad()
     def samples(self, signal: Tensor) -> dict[str, Tensor]:

@@ -33,5 +33,5 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     data = TrainingBatches(recipe.data, recipe.model.media, seed=recipe.loop.seed)
     validation = ValidationBatches(recipe.data, recipe.model.media)
     if not folder.resume and recipe.start_from is None:
-        find_start(task.model, data)
+        find_start(task.model, data, device=fabric.device)
     train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)

@@ -34,8 +34,8 @@ def test_half_precision_halves_the_parameters_and_keeps_integers(tmp_path):
     model = tiny_model("audio")
     save_model(model, tmp_path / "half", dtype=torch.float16)
     tensors, _ = read_tensors(tmp_path / "half" / MODEL_FILE)
-    assert tensors["encoder.0.weight"].dtype == torch.float16
-    assert tensors["histogram"].dtype == torch.int64
+    assert tensors["encoder.0.weight"].dtype == tensors["quantizer.stages.0.codebook"].dtype == torch.float16
+    assert tensors["histogram"].dtype == torch.int64 and tensors["quantizer.stages.0.ema_counts"].dtype == torch.float32
     loaded = load_model(tmp_path / "half", device="cpu")
     ours, theirs = (x.get_parameter("encoder.0.weight") for x in (model, loaded))
     torch.testing.assert_close(theirs, ours.half().float())

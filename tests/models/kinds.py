@@ -33,16 +33,23 @@ TRANSFORM = TransformConfig(
 )
 
 SPECTRAL = SpectralBackend(hop_length=8, window=16, width=8, encoder=(1, 2), decoder=(1, 2), kernel=3)
+WITH_TRANSFORM = {"transform": True, "envelope_latents": 2, "compression": 0.5}
 
 
-def _audio_codec(backend, *, channels: int = 1) -> AudioCodecConfig:
+def _audio_codec(backend, *, channels: int = 1, paths: int = 1) -> AudioCodecConfig:
     return AudioCodecConfig(
         media=AudioMedia(sample_rate=16000, channels=channels),
         chunk=6,
         backend=backend,
         latent_dim=6,
         quantizer=parse_quantizer(
-            {"kind": "residual", "num_codebooks": 3, "dropout": 0.5, "codebook": {"kind": "ema", "codebook_size": 16}}
+            {
+                "kind": "residual",
+                "num_codebooks": 3,
+                "dropout": 0.5,
+                "paths": paths,
+                "codebook": {"kind": "ema", "codebook_size": 16},
+            }
         ),
     )
 
@@ -67,7 +74,8 @@ CASES: dict[type[CodecConfig], dict[str, CodecConfig]] = {
     TransformConfig: {"transform": TRANSFORM},
     AudioCodecConfig: {
         "spectral": _audio_codec(SPECTRAL),
-        "causal-stereo": _audio_codec(SPECTRAL.model_copy(update={"causal": True}), channels=2),
+        "transform": _audio_codec(SPECTRAL.model_copy(update=WITH_TRANSFORM), paths=3),
+        "causal-stereo": _audio_codec(SPECTRAL.model_copy(update={"causal": True, **WITH_TRANSFORM}), channels=2),
         "waveform": _audio_codec(
             WaveformBackend(
                 encoder=Backbone(stages=(Stage(stride=2, width=4), Stage(stride=4, width=8, dilations=(1, 3)))),

@@ -91,7 +91,8 @@ def test_fewer_active_codebooks_are_a_prefix_of_the_first_level_and_decode(name)
     fewest = model.rates[0]
     every, few = model.encode(signal), model.encode(signal, num_active=fewest)
     assert all(level.shape[1] == fewest for level in few)
-    if not isinstance(model, TransformCodec):  # every rate rounds by steps of its own
+    # every rate of a transform codec rounds by steps of its own, and several paths are searched for every depth anew
+    if not isinstance(model, TransformCodec) and getattr(model.quantizers[0], "paths", 1) == 1:
         assert torch.equal(few[0], every[0][:, :fewest])
     assert model.decode(few).shape == signal.shape
     most = max(grid.num_codebooks for grid in model.levels)

@@ -24,6 +24,7 @@ BACKENDS = st.builds(
         kernel=kernel,
         causal=causal,
         transform=transform,
+        envelope_latents=2 if transform else 0,
         compression=0.5 if transform else 0.3,
     ),
     hop=st.sampled_from([2, 4, 6]),

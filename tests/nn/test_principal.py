@@ -83,6 +83,19 @@ def test_envelopes_come_first_and_are_stronger():
     assert float(powers[:2].sum() / powers[2:].sum()) == pytest.approx(ENVELOPE_POWER, rel=1e-2)
 
 
+def test_padding_counts_for_nothing():
+    signal = _voices()
+    padded = torch.nn.functional.pad(signal, (0, 3 * signal.shape[2]))
+    mask = torch.arange(padded.shape[2] // 16).expand(len(padded), -1) < signal.shape[2] // 16
+    weights = []
+    for signals, masks in (([signal], None), ([padded], [mask])):
+        encoder, decoder = _backend(6, envelope_latents=2)
+        find_transform(encoder, decoder, signals, masks=masks, envelope_latents=2)
+        with torch.no_grad():
+            weights.append(encoder(signal[..., :1504]).square().mean((0, 2)))
+    torch.testing.assert_close(weights[1], weights[0], rtol=0.05, atol=0.01)  # the last window sees the padding
+
+
 def test_envelopes_without_a_transform_are_refused():
     with pytest.raises(ValueError, match="transform=true"):
         SpectralBackend(envelope_latents=3)

@@ -45,7 +45,8 @@ def test_decoded_codes_equal_the_quantized_latents(name: str, seed: int, batch: 
     assert result.codes.shape == (batch, quantizer.num_codebooks, *space)
     assert result.codes.dtype == torch.int64
     assert int(result.codes.min()) >= 0 and int(result.codes.max()) < quantizer.codebook_size
-    assert torch.equal(quantizer.encode(inputs), result.codes)
+    if getattr(quantizer, "paths", 1) == 1:  # several paths are searched by `encode` alone
+        assert torch.equal(quantizer.encode(inputs), result.codes)
     assert torch.equal(quantizer.decode(result.codes), result.latents)
 
 

@@ -1,4 +1,4 @@
-"""Searching several paths: as good as trying everything where that can be done, and never worse than greed."""
+"""Searching several paths: as good as trying everything where that can be done, and on the whole better than greed."""
 
 import itertools
 
@@ -77,6 +77,19 @@ def test_cheap_codes_are_taken_where_bits_count():
         prices = -(counts / counts.sum(1, keepdim=True)).log2()
         bits[weight] = float(sum(prices[stage][codes[:, stage]].sum() for stage in range(6)))
     assert bits[1.0] < 0.95 * bits[0.0]
+
+
+def test_far_from_the_origin_it_finds_the_same():
+    rows, tables, prices = _stack(0, 3, 5, 0.5, rows=200)
+    near = best_paths(rows, tables, prices, width=3)
+    away = [table + 300 for table in tables]
+    assert (best_paths(rows + 900, away, prices, width=3) == near).float().mean() > 0.98
+
+
+def test_nothing_has_no_codes():
+    quantizer, _ = _trained(4)
+    assert quantizer.encode(torch.zeros(2, 8, 0)).shape == (2, 6, 0)
+    assert quantizer.encode(torch.zeros(0, 8, 5)).shape == (0, 6, 5)
 
 
 def test_rows_are_searched_in_pieces_as_one_by_one():

@@ -102,6 +102,13 @@ def test_a_loss_counts_only_in_samples_with_codebooks_enough():
         _task(losses_from_codebooks={"mse": 2})
 
 
+def test_the_scale_of_latents_does_not_decide_which_weights_are_best():
+    task = _task(adversary=None, balancer=None, losses={"mel": 2.0, "complex": 1.0, "commitment": 0.5})
+    losses = {"mel": torch.tensor(0.1), "complex": torch.tensor(0.2), "commitment": torch.tensor(10.0)}
+    assert task.train().total(losses).item() == pytest.approx(5.4)
+    assert task.eval().total(losses).item() == pytest.approx(0.4)
+
+
 def test_what_does_not_go_together_is_refused_before_any_data_is_read():
     adversary = {**FOUGHT["adversary"], "adaptive": True}
     with pytest.raises(UserError, match="both weigh the adversarial loss"):
@@ -133,12 +140,23 @@ def test_a_transform_and_its_codebooks_are_found_in_the_data_before_the_first_st
     model = build_sound_task(config).model
     signal = next(data.prefetch(100))[1].signal
     before = _correlation(model, signal)
-    find_start(model, data)
+    find_start(model, data, device=torch.device("cpu"))
     assert before < 0.2 < _correlation(model, signal)
     plain = build_sound_task(parse_config(SoundConfig, tree)).model
     untouched = {name: value.clone() for name, value in plain.state_dict().items()}
-    find_start(plain, data)
+    find_start(plain, data, device=torch.device("cpu"))
     assert all(torch.equal(value, untouched[name]) for name, value in plain.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "envelope", "reason"),
+    [(4, 4, "leave some for the waveform"), (80, 70, "its 64 mel bands"), (40, 2, "too many for spectra")],
+)
+def test_latents_that_no_transform_can_find_are_refused(latent_dim, envelope, reason):
+    tree = _with_transform(FOUGHT)
+    backend = {**tree["model"]["backend"], "envelope_latents": envelope}
+    with pytest.raises(UserError, match=reason):
+        parse_config(SoundConfig, {**tree, "model": {**tree["model"], "latent_dim": latent_dim, "backend": backend}})
 
 
 def _correlation(model, signal):
