@@ -41,9 +41,7 @@ class AudioCodecConfig(CodecConfig):
             )
         parts = 2 * channels * (self.backend.window // 2 + 1)
         if self.latent_dim - envelope > parts:
-            raise ValueError(
-                f"{self.latent_dim - envelope} latents of spectra of {parts} numbers: take no more of them"
-            )
+            raise ValueError(f"{self.latent_dim - envelope} latents are too many for spectra of {parts} numbers")
         return self
 
     @property
