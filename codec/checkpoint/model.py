@@ -46,10 +46,10 @@ def load_model(name_or_folder: str | Path, *, device: str | torch.device = "auto
 
 
 def load_weights(model: CodecModel, name_or_folder: str | Path) -> None:
-    """Give `model` the weights, codebooks and counts of an exported one of the same config, to train it further.
+    """Give `model` the weights, codebooks and counts of an exported one, to train it further.
 
     Raises:
-        UserError: as `load_model`, or the other model is of another config.
+        UserError: as `load_model`, or the other model is of another config (`take_weights` says what may differ).
     """
     take_weights(model, load_model(name_or_folder, device="cpu"), origin=name_or_folder)
 

@@ -19,6 +19,11 @@ from codec.core.errors import UserError
 CODEBOOK = "codebook"
 """The buffer that holds a codebook which learns without a gradient."""
 
+SETTINGS = frozenset(
+    "chunk num_codebooks dropout dropout_bias paths bit_weight decay smooth_latents normalise_latents warp".split()
+)
+"""Keys of configs that say how weights are used or trained, not what they are."""
+
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -48,12 +53,16 @@ def write_module(
 def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path) -> None:
     """Give `module` all that `other`, which `origin` holds, has learnt, to train it further.
 
+    Configs may differ in `SETTINGS`; codebooks that `other` does not have stay as they are.
+
     Raises:
-        UserError: it is of another config.
+        UserError: they differ in more.
     """
-    if other.config != module.config:
+    if _structure(other.config.model_dump()) != _structure(module.config.model_dump()):  # pyright: ignore
         raise UserError(f"{origin} holds a model of another config: start from one, or train from nothing")
-    module.load_state_dict(other.state_dict())
+    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    learnt = {name: tensor for name, tensor in other.state_dict().items() if shapes.get(name) == tensor.shape}
+    module.load_state_dict(learnt, strict=False)
 
 
 def read_module(path: Path, *, key: str, build: Callable[[Any, str], ModuleT], device: str | torch.device) -> ModuleT:
@@ -75,6 +84,13 @@ def read_module(path: Path, *, key: str, build: Callable[[Any, str], ModuleT], d
     fill(module, tensors, path)
     module.name, module.fingerprint = header["name"], header["fingerprint"]  # pyright: ignore
     return module.to(target).eval().requires_grad_(False)
+
+
+def _structure(tree: Any) -> Any:
+    """`tree`, a dumped config, without `SETTINGS`."""
+    if isinstance(tree, dict):
+        return {key: _structure(value) for key, value in tree.items() if key not in SETTINGS}
+    return [_structure(value) for value in tree] if isinstance(tree, list | tuple) else tree
 
 
 def weights_of(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:

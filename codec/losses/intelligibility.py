@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from codec.core.precision import float32_island
 from codec.core.spectral import magnitude
 from codec.losses.padding import without_padding
+from codec.losses.quiet import quietest_power
 
 NUM_BANDS = 15
 LOWEST_HZ = 150.0
@@ -22,7 +23,7 @@ class IntelligibilityLoss(nn.Module):
     """1 - STOI (Taal et al. 2011): minus the correlation of third-octave envelopes over 384 ms, mean over all.
 
     Unlike the measure, it works at the signal's own rate, keeps quiet frames, and leaves out the segments that are
-    quiet from end to end (40 dB under the loudest frame).
+    quiet from end to end (40 dB under the loudest one, or under the quietest speech).
 
     Shapes: `[b, c, time]` twice to a 0-d loss.
     """
@@ -46,7 +47,7 @@ class IntelligibilityLoss(nn.Module):
             correlation = _centred(got).mul(_centred(wanted)).sum(-1)
             loud = energy.sum(2)
             heard = loud > 10 ** (-DYNAMIC_RANGE_DB / 10) * loud.amax(-1, keepdim=True)
-            weight = (heard & (loud > 1e-9))[:, :, None].float().expand_as(correlation)
+            weight = (heard & (loud > SEGMENT * quietest_power(self.window)))[:, :, None].float().expand_as(correlation)
             return 1 - (correlation * weight).sum() / weight.sum().clamp_min(1)
 
     def _segments(self, signal: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from codec.core.precision import float32_island
 from codec.core.spectral import magnitude
 from codec.losses.padding import without_padding
+from codec.losses.quiet import quietest_power
 
 LISTENING_LEVEL_DB = 79.0
 """Of active speech, in dB of sound pressure."""
@@ -26,7 +27,8 @@ class LoudnessLoss(nn.Module):
     The perceptual model of ITU-T P.862 as a loss (Martín-Doñas et al. 2018), written down afresh: Hann windows of
     32 ms, power in bands half a Bark wide (Traunmüller 1990), threshold in quiet (Terhardt 1979), Zwicker's loudness.
     Differences below a quarter of the smaller loudness are masked; what is added counts more than what is missing.
-    Both signals are brought to the listening level by the target's power between 350 and 3,250 Hz.
+    Both signals are brought to the listening level by the target's power between 350 and 3,250 Hz, or that of the
+    quietest speech if it is less: a pause does not become loud for want of a voice.
 
     Shapes: `[b, c, time]` twice to a 0-d loss.
     """
@@ -54,7 +56,7 @@ class LoudnessLoss(nn.Module):
             speech = torch.einsum("k,bckn->bcn", self.voice, wanted)
             active = speech > 1e-3 * speech.amax(-1, keepdim=True)
             level = (speech * active).sum(-1) / active.sum(-1).clamp_min(1)
-            gain = 10 ** (LISTENING_LEVEL_DB / 10) / level.clamp_min(1e-6)[..., None, None]
+            gain = 10 ** (LISTENING_LEVEL_DB / 10) / level.clamp_min(quietest_power(self.window))[..., None, None]
             wanted, got = wanted * gain, got * gain
             loud, heard = self._loudness(wanted), self._loudness(got)
             disturbance = ((heard - loud).abs() - 0.25 * torch.minimum(heard, loud)).relu()

@@ -20,9 +20,15 @@ class BoundedResidualQuantizer(ResidualQuantizer):
     """
 
     def __init__(
-        self, stages: Sequence[DigitQuantizer], bound: Callable[[Tensor], Tensor], *, dim: int, dropout: float
+        self,
+        stages: Sequence[DigitQuantizer],
+        bound: Callable[[Tensor], Tensor],
+        *,
+        dim: int,
+        dropout: float,
+        dropout_bias: float,
     ) -> None:
-        super().__init__(stages, dim=dim, dropout=dropout)
+        super().__init__(stages, dim=dim, dropout=dropout, dropout_bias=dropout_bias)
         width = stages[0].width
         self.bound = bound
         self.project_in = nn.Linear(dim, width) if width != dim else None

@@ -34,6 +34,7 @@ class ResidualConfig(Config):
         num_codebooks: stages.
         codebook: what each stage is.
         dropout: probability that a training sample keeps only some of the stages.
+        dropout_bias: such a sample keeps the share u^dropout_bias of them, u uniform: above 1, mostly few.
         shared: whether all stages look up in one codebook (Lee et al. 2022).
         paths: how many choices of codes are followed from stage to stage to encode; 1 takes each stage's nearest.
         bit_weight: squared error of latents (over all channels) that a bit less is worth to the search of `paths`.
@@ -43,6 +44,7 @@ class ResidualConfig(Config):
     num_codebooks: int = Field(default=4, ge=1)
     codebook: OneCodebookConfig = Field(default_factory=EMAConfig)
     dropout: float = Field(default=0.0, ge=0.0, le=1.0)
+    dropout_bias: float = Field(default=1.0, gt=0.0)
     shared: bool = False
     paths: int = Field(default=1, ge=1, le=64)
     bit_weight: float = Field(default=0.0, ge=0.0)
@@ -163,21 +165,22 @@ def _one_codebook(config: OneCodebook, dim: int, *, stage: int) -> RowQuantizer:
 
 
 def _residual(config: ResidualConfig, dim: int) -> ResidualQuantizer:
-    number, dropout = config.num_codebooks, config.dropout
+    number = config.num_codebooks
+    dropout = {"dropout": config.dropout, "dropout_bias": config.dropout_bias}
     match config.codebook:
         case FSQConfig() as fsq:
             finer = [CellQuantizer(fsq, stage) for stage in range(1, number)]
             stages = [RoundingQuantizer(fsq, len(fsq.levels)), *finer]
-            return BoundedResidualQuantizer(stages, build_bound(fsq), dim=dim, dropout=dropout)
+            return BoundedResidualQuantizer(stages, build_bound(fsq), dim=dim, **dropout)
         case BSQConfig() as bsq:
             bits = bsq.codebook_bits
             stages = [BinaryQuantizer(bsq, bits, level=2.0**-stage * bits**-0.5) for stage in range(number)]
-            return BoundedResidualQuantizer(stages, to_sphere, dim=dim, dropout=dropout)
+            return BoundedResidualQuantizer(stages, to_sphere, dim=dim, **dropout)
         case codebook:
             own = 1 if config.shared else number
             stages = [_one_codebook(codebook, dim, stage=stage) for stage in range(own)]
             search = {"paths": config.paths, "bit_weight": config.bit_weight}
-            return ResidualQuantizer(stages, dim=dim, num_codebooks=number, dropout=dropout, **search)
+            return ResidualQuantizer(stages, dim=dim, num_codebooks=number, **dropout, **search)
 
 
 def _part(dim: int, number: int, key: str) -> int:

@@ -38,8 +38,8 @@ class ResidualQuantizer(Quantizer):
     With `paths` more than 1, `encode` chooses the codes of all stages together (`best_paths`), weighing squared error
     against the bits that codes cost by their running counts; training and decoding are as ever.
 
-    When training, a sample keeps all stages with probability `1 - dropout`, else a uniformly drawn number of them, at
-    least one; the stages it drops do not see it, and their codes are -1.
+    When training, a sample keeps all stages with probability `1 - dropout`, else the share u^dropout_bias of them with
+    u uniform, rounded up; the stages it drops do not see it, and their codes are -1.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class ResidualQuantizer(Quantizer):
         dim: int,
         num_codebooks: int | None = None,
         dropout: float = 0.0,
+        dropout_bias: float = 1.0,
         paths: int = 1,
         bit_weight: float = 0.0,
     ) -> None:
@@ -56,7 +57,8 @@ class ResidualQuantizer(Quantizer):
         assert len({(stage.dim, stage.codebook_size) for stage in stages}) == 1
         self.stages = nn.ModuleList(stages)
         self._num_codebooks = num_codebooks or len(stages)
-        self.dropout, self.paths, self.bit_weight = dropout, paths, bit_weight
+        self.dropout, self.dropout_bias = dropout, dropout_bias
+        self.paths, self.bit_weight = paths, bit_weight
 
     @property
     def loss_names(self) -> tuple[str, ...]:
@@ -158,8 +160,9 @@ class ResidualQuantizer(Quantizer):
         """How many stages each sample keeps, `[b]`; None if all keep all."""
         if not self.training or self.dropout == 0 or stages == 1:
             return None
-        drop, depth = torch.rand(2, latents.shape[0], device=latents.device)
-        return torch.where(drop < self.dropout, 1 + (depth * stages).long().clamp_max(stages - 1), stages)
+        drop, share = torch.rand(2, latents.shape[0], device=latents.device)
+        kept = (share**self.dropout_bias * stages).long().clamp_max(stages - 1) + 1
+        return torch.where(drop < self.dropout, kept, stages)
 
     @torch.no_grad()
     def _distortion(self, remainder: Tensor, mask: Tensor | None) -> Tensor:

@@ -19,13 +19,14 @@ NUM_BATCHES = 40
 
 
 @torch.no_grad()
-def find_start(model: CodecModel, data: TrainingBatches, *, device: torch.device) -> None:
+def find_start(model: CodecModel, data: TrainingBatches, *, device: torch.device, trained: bool = False) -> None:
     """Find the transform of a spectral backend that has one from the first batches, and codebooks of its latents.
 
     Other models stay as they are: their codebooks are filled by the first step. Every rank must call it.
 
     Args:
         device: where to compute; the model moves there.
+        trained: the weights are those of another run; only codebooks that it did not have are found.
 
     Raises:
         UserError: a batch holds NaN or infinity (naming its files).
@@ -42,7 +43,8 @@ def find_start(model: CodecModel, data: TrainingBatches, *, device: torch.device
             raise blame("the data is", signal=batch.signal, names=batch.names, losses={})
     signals = [batch.signal.to(device) for batch in batches]
     masks = [_real(model, batch).to(device) for batch in batches]
-    find_transform(model.encoder, model.decoder, signals, masks=masks, envelope_latents=backend.envelope_latents)
+    if not trained:
+        find_transform(model.encoder, model.decoder, signals, masks=masks, envelope_latents=backend.envelope_latents)
     latents = torch.cat([model.encoder(signal) for signal in signals])
     model.quantizer.train()(latents, mask=torch.cat(masks))
 

@@ -32,6 +32,6 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     task = build_sound_task(recipe)
     data = TrainingBatches(recipe.data, recipe.model.media, seed=recipe.loop.seed)
     validation = ValidationBatches(recipe.data, recipe.model.media)
-    if not folder.resume and recipe.start_from is None:
-        find_start(task.model, data, device=fabric.device)
+    if not folder.resume:
+        find_start(task.model, data, device=fabric.device, trained=recipe.start_from is not None)
     train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)

@@ -7,6 +7,7 @@ import torch
 from codec.core.spectral import magnitude, real_spectrum
 from codec.losses.intelligibility import IntelligibilityLoss
 from codec.losses.loudness import LoudnessLoss
+from codec.losses.quiet import QUIETEST_SPEECH_DB, quietest_power
 from codec.losses.spectral import ComplexSpectrumLoss
 from tests.metrics.signals import noisy, voice
 
@@ -110,3 +111,20 @@ def test_only_the_complex_loss_hears_phase():
     assert ComplexSpectrumLoss()(inverted, _tensor(speech)).item() > 0.1
     for loss in (LoudnessLoss(RATE), IntelligibilityLoss(RATE)):
         assert loss(inverted, _tensor(speech)).item() < 2e-3
+
+
+@pytest.mark.parametrize("loss", [LoudnessLoss(RATE), IntelligibilityLoss(RATE)], ids=lambda loss: type(loss).__name__)
+def test_a_pause_is_not_judged_as_if_it_were_speech(loss):
+    rng = np.random.default_rng(3)
+    hiss, other = (_tensor(10 ** (-75 / 20) * rng.standard_normal(RATE)) for _ in range(2))
+    quiet_speech = _tensor(10 ** (-50 / 20) * voice(1.0) / voice(1.0).std())
+    speech = _tensor(voice(1.0))
+    heard = loss(speech + 30 * other, speech) - loss(speech, speech)
+    assert loss(torch.cat((speech, other)), torch.cat((speech, hiss))) <= loss(speech, speech) + 0.1 * heard
+    assert loss(quiet_speech * 0.5 + 10 * other, quiet_speech).item() > 0.05
+
+
+def test_the_quietest_speech_has_the_power_of_noise_at_its_level():
+    noise = 10 ** (QUIETEST_SPEECH_DB / 20) * torch.randn(400 * RATE // 100, generator=torch.Generator().manual_seed(0))
+    power = magnitude(noise, window=512, hop=256).square().sum(0).mean()
+    assert quietest_power(512) == pytest.approx(power.item(), rel=0.1)

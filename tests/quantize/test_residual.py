@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.core.errors import UserError
+from codec.quantize.build import build_quantizer, parse_quantizer
 from codec.quantize.codebook import CodebookQuantizer
 from codec.quantize.residual import ResidualQuantizer
 from tests.quantize.kinds import DIM, build, latents, trained
@@ -60,6 +61,17 @@ def test_dropped_stages_do_not_see_a_sample() -> None:
     assert 0.1 < shares[1] < 0.4 and 0.3 < shares[2] < 0.65  # 0.7 / 3 and 0.7 * 2 / 3
     counts = [float(result.stats[f"usage/{number}"]) for number in range(3)]
     assert all(0 < share <= 1 for share in counts)
+
+
+@pytest.mark.parametrize(("bias", "ones"), [(1.0, 0.25), (2.0, 0.5), (0.5, 0.0625)])
+def test_biased_dropout_keeps_few_stages_more_often(bias: float, ones: float) -> None:
+    tree = {"kind": "residual", "num_codebooks": 4, "dropout": 1.0, "dropout_bias": bias}
+    quantizer = build_quantizer(parse_quantizer(tree), DIM)
+    torch.manual_seed(0)
+    codes = quantizer(latents(1, batch=2000)).codes
+    depth = (codes >= 0).all(-1).sum(1)
+    assert (depth == 1).float().mean().item() == pytest.approx(ones, abs=0.04)  # (1 / 4)^(1 / bias)
+    assert int(depth.min()) == 1 and int(depth.max()) == 4
 
 
 def test_dropout_draws_nothing_in_eval() -> None:

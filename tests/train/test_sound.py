@@ -129,7 +129,7 @@ def test_training_starts_from_an_exported_model_of_the_same_config_only(tmp_path
     weights = _task(start_from=str(tmp_path)).model.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in other.state_dict().items() if "hist" not in name)
     with pytest.raises(UserError, match="another config"):
-        _task(start_from=str(tmp_path), model={**FOUGHT["model"], "chunk": 9})
+        _task(start_from=str(tmp_path), model={**FOUGHT["model"], "latent_dim": 9})
 
 
 def test_a_transform_and_its_codebooks_are_found_in_the_data_before_the_first_step(tmp_path):
@@ -163,3 +163,22 @@ def _correlation(model, signal):
     with torch.no_grad():
         restored = model.eval()(signal).signal
     return float(torch.nn.functional.cosine_similarity(restored.flatten(), signal.flatten(), dim=0))
+
+
+def test_a_model_can_go_on_with_more_codebooks_than_it_had(tmp_path):
+    tree = {**FOUGHT, "data": {**TINY["data"], "train": str(write_corpus(tmp_path))}}
+    tree = _with_transform({**tree, "model": {**tree["model"], "quantizer": {"kind": "residual", "num_codebooks": 2}}})
+    before = build_sound_task(parse_config(SoundConfig, tree))
+    config = parse_config(SoundConfig, tree)
+    data = TrainingBatches(config.data, config.model.media, seed=0)
+    find_start(before.model, data, device=torch.device("cpu"))
+    save_model(before.model.eval(), tmp_path / "two")
+    more = {**tree["model"], "quantizer": {"kind": "residual", "num_codebooks": 3, "dropout": 0.5, "dropout_bias": 2}}
+    after = build_sound_task(parse_config(SoundConfig, {**tree, "model": more, "start_from": str(tmp_path / "two")}))
+    find_start(after.model, data, device=torch.device("cpu"), trained=True)
+    assert all(bool(stage.initialised) for stage in after.model.quantizer.stages)
+    signal = data.batch(100).signal
+    latents = before.model.eval().encoder(signal)
+    torch.testing.assert_close(after.model.eval().encoder(signal), latents)
+    errors = [float(task.model.quantizer(latents).stats["distortion"]) for task in (before, after)]
+    assert errors[1] < errors[0]
