@@ -19,8 +19,9 @@ from codec.core.errors import UserError
 CODEBOOK = "codebook"
 """The buffer that holds a codebook which learns without a gradient."""
 
-SETTINGS = frozenset(
-    "chunk num_codebooks dropout dropout_bias paths bit_weight decay smooth_latents normalise_latents warp".split()
+SETTINGS = (
+    *("chunk", "num_codebooks", "dropout", "dropout_bias", "paths", "bit_weight", "decay", "warp"),
+    *("smooth_latents", "normalise_latents", "compensate_latents"),
 )
 """Keys of configs that say how weights are used or trained, not what they are."""
 

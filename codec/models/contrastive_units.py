@@ -10,7 +10,7 @@ from torch import Tensor
 from codec.models.units import Learnt, UnitConfig, UnitModel, warps
 from codec.nn.frame_encoder import FrameEncoderConfig, build_frame_encoder
 from codec.nn.predictive import Predictor, PredictorConfig
-from codec.quantize.build import OneCodebookConfig, build_quantizer
+from codec.quantize.build import OneCodebookConfig
 
 CONTRASTIVE = "contrastive"
 
@@ -48,7 +48,7 @@ class ContrastiveUnits(UnitModel):
         self.encoder = build_frame_encoder(
             config.encoder, num_features=config.features.num_features, latent_dim=config.latent_dim
         )
-        self.quantizer = build_quantizer(config.quantizer, config.latent_dim)
+        self.quantizer = self._build_quantizer(config.quantizer, config.latent_dim)
         self.forwards = Predictor(config.predictor, latent_dim=config.latent_dim)
         self.backwards = Predictor(config.predictor, latent_dim=config.latent_dim)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from codec.core.errors import UserError
 from codec.models.units import Learnt, UnitConfig, UnitModel
-from codec.quantize.build import OneCodebookConfig, build_quantizer
+from codec.quantize.build import OneCodebookConfig
 
 
 class FeatureUnitsConfig(UnitConfig):
@@ -35,7 +35,7 @@ class FeatureUnits(UnitModel):
     def __init__(self, config: FeatureUnitsConfig):
         super().__init__(config)
         self.encoder = nn.AvgPool1d(config.stride)
-        self.quantizer = build_quantizer(config.quantizer, config.features.num_features)
+        self.quantizer = self._build_quantizer(config.quantizer, config.features.num_features)
 
     @property
     def loss_names(self) -> tuple[str, ...]:

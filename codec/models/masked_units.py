@@ -16,7 +16,7 @@ from codec.models.units import Learnt, UnitConfig, UnitModel, warps
 from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
 from codec.nn.frame_encoder import FrameEncoderConfig, build_frame_encoder
 from codec.nn.hiding import draw_hidden
-from codec.quantize.build import OneCodebookConfig, build_quantizer
+from codec.quantize.build import OneCodebookConfig
 
 HIDDEN = "hidden"
 SEEN = "seen"
@@ -70,7 +70,7 @@ class MaskedUnits(UnitModel):
         self.hiding, self.stretch, self.warp = config.hidden, config.stretch, config.warp
         width, context = config.encoder.width, config.context
         self.encoder = ContextEncoder(config.encoder, context, num_features=config.features.num_features)
-        self.quantizer = build_quantizer(config.quantizer, width)
+        self.quantizer = self._build_quantizer(config.quantizer, width)
         self.head = nn.Sequential(
             *_blocks(width, context.kernel, context.head), FrameNorm(width), FrameLinear(width, config.num_targets)
         )

@@ -16,7 +16,7 @@ from codec.nn.features import FLOOR, Features, LogMelConfig
 from codec.nn.frame_decoder import FrameDecoder, FrameDecoderConfig
 from codec.nn.frame_encoder import FrameEncoderConfig, build_frame_encoder
 from codec.nn.griffin_lim import sound_of
-from codec.quantize.build import OneCodebookConfig, build_quantizer
+from codec.quantize.build import OneCodebookConfig
 
 RECONSTRUCTION = "reconstruction"
 MIDDLE = math.log(FLOOR) / 2  # of log mel magnitudes: where the decoder starts from
@@ -72,7 +72,7 @@ class ReconstructionUnits(AudibleUnits):
         self.encoder = build_frame_encoder(
             config.encoder, num_features=config.features.num_features, latent_dim=config.latent_dim
         )
-        self.quantizer = build_quantizer(config.quantizer, config.latent_dim)
+        self.quantizer = self._build_quantizer(config.quantizer, config.latent_dim)
         self.decoder = FrameDecoder(
             config.decoder,
             latent_dim=config.latent_dim,

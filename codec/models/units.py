@@ -14,6 +14,7 @@ from codec.core.config import Config
 from codec.core.errors import UserError
 from codec.nn.features import FeatureConfig, Features, normalised
 from codec.quantize.base import Quantizer
+from codec.quantize.build import OneCodebookConfig, build_quantizer
 
 
 class UnitConfig(Config):
@@ -24,14 +25,17 @@ class UnitConfig(Config):
         features: what it hears.
         smooth_latents: give each latent half the weight and its neighbours a quarter each, which settles units.
         normalise_latents: bring every channel of a recording's latents to mean 0 and deviation 1, which takes off much
-            of the speaker (van Niekerk et al. 2021). Both are for units that are found by clustering: training, which
-            sees a part of a recording, does neither.
+            of the speaker (van Niekerk et al. 2021).
+        compensate_latents: map latents so that what differs between recordings within a unit differs alike in all
+            directions (`compensation`), which takes off more of the speaker. All three are for units that are found by
+            clustering: training, which sees a part of a recording, does none.
     """
 
     sample_rate: PositiveInt = 16000
     features: FeatureConfig
     smooth_latents: bool = False
     normalise_latents: bool = False
+    compensate_latents: bool = False
 
     @property
     def frames_per_unit(self) -> int:
@@ -61,7 +65,9 @@ class UnitModel(nn.Module, ABC):
     """Speech `[b, 1, time]` at `sample_rate` Hz to units `[b, num_units]`, one for every `downsample_factor` samples.
 
     Features are normalised over a whole recording, so a recording is given whole. A subclass builds `encoder`
-    (features to latents) and `quantizer` (of one codebook), and says what it learns from.
+    (features to latents) and, by `_build_quantizer`, `quantizer` (of one codebook), and says what it learns from.
+
+    State beside theirs: `compensation` `[d, d]`, if the config wants latents compensated; it is found by clustering.
     """
 
     encoder: nn.Module
@@ -77,6 +83,14 @@ class UnitModel(nn.Module, ABC):
         self.name = "unsaved"
         self.fingerprint = "0" * 16
         self.features = Features(config.features, sample_rate=config.sample_rate)
+        self.compensation: Tensor | None
+        self.register_buffer("compensation", None)
+
+    def _build_quantizer(self, config: OneCodebookConfig, dim: int) -> Quantizer:
+        """The quantizer of latents of `dim` channels, which are compensated, if they are, right before it."""
+        if self.config.compensate_latents:
+            self.register_buffer("compensation", torch.eye(dim))
+        return build_quantizer(config, dim)
 
     @property
     @abstractmethod
@@ -111,7 +125,9 @@ class UnitModel(nn.Module, ABC):
         latents = self._encoded(self._whole_units(signal), self._whole_units(mask))
         if self.config.smooth_latents:
             latents = _smoothed(latents)
-        return normalised(latents, self.unit_mask(mask)) if self.config.normalise_latents else latents
+        if self.config.normalise_latents:
+            latents = normalised(latents, self.unit_mask(mask))
+        return latents if self.compensation is None else self.compensation @ latents
 
     def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
         """What the encoder makes of speech of whole units."""

@@ -13,7 +13,7 @@ from codec.models.audible_units import AudibleConfig, AudibleUnits
 from codec.models.units import Learnt
 from codec.nn.backbone import Backbone, build_decoder, build_encoder
 from codec.nn.features import FeatureConfig, LogMelConfig
-from codec.quantize.build import OneCodebookConfig, build_quantizer
+from codec.quantize.build import OneCodebookConfig
 
 
 class WaveformUnitsConfig(AudibleConfig):
@@ -58,7 +58,7 @@ class WaveformUnits(AudibleUnits):
         super().__init__(config)
         shape = {"channels": 1, "latent_dim": config.latent_dim, "ndim": 1}
         self.encoder = build_encoder(config.encoder, **shape)
-        self.quantizer = build_quantizer(config.quantizer, config.latent_dim)
+        self.quantizer = self._build_quantizer(config.quantizer, config.latent_dim)
         self.voices = nn.Embedding(len(self.speakers), config.latent_dim)
         self.decoder = build_decoder(config.decoder, **shape)
         self.mel, self.stft = MelLoss(config.sample_rate), SpectralConvergence()

@@ -1,8 +1,8 @@
-"""A codebook found by k-means on what a model makes of recordings."""
+"""A codebook found by k-means on what a model makes of recordings, and a map that makes recordings more alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from codec.quantize.lookup import nearest
 
 MOST_VECTORS = 200_000
 LLOYD_STEPS = 20
+COMPENSATION_CLASSES = 256
+ROWS_PER_CLASS = 50  # that a class needs, so that its mean says something
+COMPENSATION_RIDGE = 1e-3  # of the mean variance, so that no direction is blown up
 
 
 @torch.no_grad()
@@ -22,18 +25,52 @@ def draw_latents(model: UnitModel, recordings: Iterable[Tensor], *, most: int = 
 
     No more than twice `most` are ever held. A recording that is shorter than a unit has none.
     """
-    device = next(model.buffers()).device
     generator = torch.Generator().manual_seed(seed)
     rows, lots = torch.empty(0), torch.empty(0, dtype=torch.float64)
-    for recording in recordings:
-        if recording.shape[1] < model.config.downsample_factor:
-            continue
-        found = model.latents(recording[None].to(device))[0].T.float().cpu()
+    for found in _latents(model, recordings):
         rows = torch.cat([rows, found]) if len(rows) else found
         lots = torch.cat([lots, torch.rand(len(found), generator=generator, dtype=torch.float64)])
         if len(rows) > 2 * most:
             rows, lots = _luckiest(rows, lots, most)
     return _luckiest(rows, lots, most)[0]
+
+
+@torch.no_grad()
+def find_compensation(model: UnitModel, recordings: Iterable[Tensor], rows: Tensor, *, seed: int = 0) -> Tensor:
+    """The map `[d, d]` after which the latents of a unit differ alike in all directions from recording to recording.
+
+    It is S^(-1/2), S being the covariance over recordings of the mean difference between latents and their unit, each
+    counted as often as the unit is met: within-class covariance normalisation (Hatch, Kajarekar & Stolcke 2006, section
+    2), the classes being clusters of `rows` `[n, d]`, drawn from all latents, and the sessions `recordings`, each
+    speech `[1, time]`. It is scaled to keep lengths on average.
+    """
+    centres = find_codebook(rows, min(COMPENSATION_CLASSES, -(-len(rows) // ROWS_PER_CLASS)), seed=seed)
+    dim = rows.shape[1]
+    scatter = torch.zeros(dim, dim, dtype=torch.float64)
+    for found in _latents(model, recordings):
+        units = nearest(found, centres)
+        sums = torch.zeros_like(centres).index_add_(0, units, found - centres[units])
+        counts = torch.bincount(units, minlength=len(centres)).clamp_min(1)
+        shifts = (sums / counts.sqrt()[:, None]).double()
+        scatter += shifts.T @ shifts
+    floor = COMPENSATION_RIDGE * scatter.diagonal().mean() + torch.finfo(torch.float32).tiny
+    values, directions = torch.linalg.eigh(scatter + floor * torch.eye(dim))
+    inverse = directions * values.rsqrt() @ directions.T
+    return (inverse * (dim**0.5 / inverse.norm())).float()
+
+
+def set_compensation(model: UnitModel, compensation: Tensor) -> None:
+    """Make `compensation` `[d, d]` that of `model`, whose config wants latents compensated."""
+    assert model.compensation is not None
+    model.compensation.copy_(compensation)
+
+
+def _latents(model: UnitModel, recordings: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Latents `[n, d]` of each of the `recordings` that makes a unit, on the CPU."""
+    device = next(model.buffers()).device
+    for recording in recordings:
+        if recording.shape[1] >= model.config.downsample_factor:
+            yield model.latents(recording[None].to(device))[0].T.float().cpu()
 
 
 def _luckiest(rows: Tensor, lots: Tensor, most: int) -> tuple[Tensor, Tensor]:

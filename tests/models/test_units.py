@@ -7,7 +7,8 @@ from codec.checkpoint.units import load_units, save_units
 from codec.core.errors import UserError
 from codec.models.build_units import UNIT_MODELS, build_units, parse_units
 from codec.models.contrastive_units import ContrastiveUnits
-from codec.train.clusters import draw_latents, find_codebook, set_codebook
+from codec.quantize.lookup import nearest
+from codec.train.clusters import draw_latents, find_codebook, find_compensation, set_codebook
 from codec.train.units import UnitTask
 
 QUANTIZER = {"kind": "ema", "codebook_size": 5}
@@ -171,3 +172,38 @@ def test_smoothing_and_normalising_are_done_to_the_latents_of_a_whole_recording(
     torch.testing.assert_close(
         both, (smooth - smooth.mean(2, keepdim=True)) / smooth.std(2, unbiased=False, keepdim=True)
     )
+
+
+class _Latents:
+    """A model whose latents `[n, d]` of a recording are its samples `[1, n x d]`."""
+
+    config = parse_units({"kind": "features", "features": {"kind": "mfcc"}, "quantizer": {"kind": "ema"}})
+
+    def __init__(self, dim: int):
+        self.dim = dim
+
+    def buffers(self):
+        return iter([torch.zeros(1)])
+
+    def latents(self, speech: torch.Tensor) -> torch.Tensor:
+        return speech[0].unflatten(1, (-1, self.dim)).transpose(1, 2)
+
+
+def test_compensation_takes_off_what_recordings_differ_in_and_leaves_what_phones_differ_in():
+    """Phones differ in the first three channels, voices in the other three."""
+    generator = torch.Generator().manual_seed(0)
+    phones = torch.randn(6, 6, generator=generator) * torch.tensor([3.0, 3, 3, 0, 0, 0])
+    said = torch.randint(6, (40, 300), generator=generator)
+    voices = torch.randn(40, 1, 6, generator=generator) * torch.tensor([0.2, 0.2, 0.2, 2, 2, 2])
+    spoken = phones[said] + voices + 0.3 * torch.randn(40, 300, 6, generator=generator)
+    model, recordings = _Latents(6), [recording.reshape(1, -1) for recording in spoken]
+    rows = draw_latents(model, recordings)
+    compensation = find_compensation(model, recordings, rows)
+    assert compensation.shape == (6, 6) and compensation.norm().item() == pytest.approx(6**0.5, rel=1e-4)
+
+    def purity(latents: torch.Tensor) -> float:
+        units = nearest(latents.flatten(0, 1), find_codebook(latents.flatten(0, 1), 6))
+        table = torch.zeros(6, 6).index_put_((units, said.flatten()), torch.ones(()), accumulate=True)
+        return float(table.max(1).values.sum() / table.sum())
+
+    assert purity(spoken) < 0.6 and purity(spoken @ compensation.T) > 0.95

@@ -53,6 +53,10 @@ def test_a_trained_model_becomes_models_of_other_numbers_of_units(tmp_path):
         model = load_units(tmp_path / "run" / "units" / str(size), device="cpu")
         assert model.codebook_size == size and model.units(speech).shape == (1, 25)
         assert torch.equal(model.latents(speech), trained.latents(speech))
+    _stage("cluster", None, ["num_units=[3]", "model.compensate_latents=true"], tmp_path / "run")
+    model = load_units(tmp_path / "run" / "units" / "3", device="cpu")
+    assert model.compensation is not None
+    torch.testing.assert_close(model.latents(speech), model.compensation @ trained.latents(speech))
 
 
 def test_units_of_features_need_no_training(tmp_path):
