@@ -11,29 +11,38 @@ PIECE = 64  # rows searched at once on a CPU, so that their scores stay near the
 COLUMNS = 64
 
 
-@torch.no_grad()
-def best_paths(rows: Tensor, tables: Sequence[Tensor], prices: Sequence[Tensor], *, width: int) -> Tensor:
-    """Codes `[N, q]` (int64) whose entries' sum is near to each of `rows` `[N, D]` and cheap.
+class PathSearch:
+    """A beam search for the entries, one of each stage, whose sum is near to a vector and cheap.
 
-    Least of |x - sum of entries|^2 + sum of prices, by a beam search: of all ways to go on from the best `width` paths
-    of the stages before, each stage keeps the best `width` (Babenko & Lempitsky 2014, section 3). With a width of 1 and
-    prices of 0 each stage takes its nearest entry. All are float32. Tables are centred first, and rows by what they
-    are centred by: far from the origin a rounding error would decide.
+    Least of |x - sum of entries|^2 + sum of prices: of all ways to go on from the best paths of the stages before, each
+    stage keeps the best few (Babenko & Lempitsky 2014, section 3). With one path and prices of 0 each stage takes its
+    nearest entry. All are float32. Tables are centred first, and rows by what they are centred by: far from the origin
+    a rounding error would decide.
 
     Args:
         tables: entries `[K, D]` of each stage.
         prices: of the entries `[K]` of each stage, in squared distance.
     """
-    means = [table.mean(0) for table in tables]
-    centred = [table - mean for table, mean in zip(tables, means, strict=True)]
-    rows = rows - torch.stack(means).sum(0)
-    products = [
-        torch.cat((-2 * table, (table.square().sum(1) + price)[:, None], torch.ones_like(price)[:, None]), 1).t()
-        for table, price in zip(centred, prices, strict=True)
-    ]
-    whole = rows.device.type != "cpu" or torch.compiler.is_compiling() or torch.compiler.is_exporting()
-    pieces = (rows,) if whole else rows.split(PIECE)
-    return torch.cat([_search(piece, centred, products, width) for piece in pieces])
+
+    @torch.no_grad()
+    def __init__(self, tables: Sequence[Tensor], prices: Sequence[Tensor]) -> None:
+        means = [table.mean(0) for table in tables]
+        self._centred = [table - mean for table, mean in zip(tables, means, strict=True)]
+        self._centres = torch.stack(means).cumsum(0)
+        self._products = [
+            torch.cat((-2 * table, (table.square().sum(1) + price)[:, None], torch.ones_like(price)[:, None]), 1).t()
+            for table, price in zip(self._centred, prices, strict=True)
+        ]
+
+    @torch.no_grad()
+    def best(self, rows: Tensor, *, width: int, num_stages: int | None = None) -> Tensor:
+        """Codes `[N, num_stages]` (int64) of `rows` `[N, D]` in the first stages (None: all), along `width` paths."""
+        number = num_stages or len(self._centred)
+        rows = rows - self._centres[number - 1]
+        whole = rows.device.type != "cpu" or torch.compiler.is_compiling() or torch.compiler.is_exporting()
+        pieces = (rows,) if whole else rows.split(PIECE)
+        tables, products = self._centred[:number], self._products[:number]
+        return torch.cat([_search(piece, tables, products, width) for piece in pieces])
 
 
 def _search(rows: Tensor, tables: Sequence[Tensor], products: Sequence[Tensor], width: int) -> Tensor:

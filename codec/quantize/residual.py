@@ -15,7 +15,8 @@ from codec.quantize.base import Quantizer, check_codes, check_latents, check_num
 from codec.quantize.codebook import CodebookQuantizer
 from codec.quantize.layout import to_rows
 from codec.quantize.merging import mean_losses, merge_stats
-from codec.quantize.paths import best_paths
+from codec.quantize.paths import PathSearch
+from codec.quantize.prepared import Prepared
 from codec.quantize.rows import Found, RowQuantizer
 
 FEWEST = 1e-3  # times that a code is taken to have been seen, so that it has a price
@@ -35,7 +36,7 @@ class ResidualQuantizer(Quantizer):
     Losses and `usage`, `perplexity`, `running_*` are means over active stages, `restarts` a sum, `distortion` the mean
     squared error of the whole stack over real positions and channels; `perplexity/0` and the like are single stages'.
 
-    With `paths` more than 1, `encode` chooses the codes of all stages together (`best_paths`), weighing squared error
+    With `paths` more than 1, `encode` chooses the codes of all stages together (`PathSearch`), weighing squared error
     against the bits that codes cost by their running counts; training and decoding are as ever.
 
     When training, a sample keeps all stages with probability `1 - dropout`, else the share u^dropout_bias of them with
@@ -59,6 +60,7 @@ class ResidualQuantizer(Quantizer):
         self._num_codebooks = num_codebooks or len(stages)
         self.dropout, self.dropout_bias = dropout, dropout_bias
         self.paths, self.bit_weight = paths, bit_weight
+        self._search: Prepared[PathSearch] = Prepared()
 
     @property
     def loss_names(self) -> tuple[str, ...]:
@@ -108,7 +110,7 @@ class ResidualQuantizer(Quantizer):
             residual = self._enter(latents.float())
             raise_unless_finite(torch.isfinite(residual.sum()))
             if self.paths > 1:
-                return self._best_paths(residual, active)
+                return self._best_paths(residual, len(active))
             for stage in early:
                 code, residual = stage.reduce(residual)
                 codes.append(code)
@@ -125,12 +127,17 @@ class ResidualQuantizer(Quantizer):
     def code_counts(self) -> Tensor:
         return torch.cat([stage.code_counts() for stage in self._stages()])
 
-    def _best_paths(self, latents: Tensor, active: Sequence[RowQuantizer]) -> Tensor:
-        counts = [stage.ema_counts + FEWEST for stage in active]
+    def _best_paths(self, latents: Tensor, num_active: int) -> Tensor:
+        state = [tensor for stage in self.stages for tensor in (*stage.parameters(), *stage.buffers())]
+        search = self._search.get(self._prepare_search, state, self.bit_weight)
+        codes = search.best(to_rows(latents, None), width=self.paths, num_stages=num_active)
+        return codes.view(latents.shape[0], *latents.shape[2:], num_active).movedim(-1, 1)
+
+    def _prepare_search(self) -> PathSearch:
+        stages = self._stages()
+        counts = [stage.ema_counts + FEWEST for stage in stages]
         prices = [self.bit_weight * (count.sum() / count).log2() for count in counts]
-        tables = [stage.entries() for stage in active if isinstance(stage, CodebookQuantizer)]
-        codes = best_paths(to_rows(latents, None), tables, prices, width=self.paths)
-        return codes.view(latents.shape[0], *latents.shape[2:], len(active)).movedim(-1, 1)
+        return PathSearch([stage.entries() for stage in stages if isinstance(stage, CodebookQuantizer)], prices)
 
     def _enter(self, latents: Tensor) -> Tensor:
         """What the first stage sees of float32 `latents` `[b, d, *space]`."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codec.core.errors import UserError
 from codec.quantize.build import build_quantizer, parse_quantizer
-from codec.quantize.paths import PIECE, _least, best_paths
+from codec.quantize.paths import PIECE, PathSearch, _least
 
 STACKS = st.fixed_dictionaries(
     {"seed": st.integers(0, 1000), "stages": st.integers(1, 3), "size": st.integers(2, 5), "price": st.floats(0, 3)}
@@ -36,7 +36,7 @@ def _cost(row, path, tables, prices):
 @given(stack=STACKS)
 def test_with_all_paths_it_is_exhaustive_search(stack):
     rows, tables, prices = _stack(**stack)
-    codes = best_paths(rows, tables, prices, width=len(tables[0]) ** len(tables))
+    codes = PathSearch(tables, prices).best(rows, width=len(tables[0]) ** len(tables))
     for row, found in zip(rows, codes.tolist(), strict=True):
         every = itertools.product(range(len(tables[0])), repeat=len(tables))
         least = min(_cost(row, path, tables, prices) for path in every)
@@ -81,9 +81,9 @@ def test_cheap_codes_are_taken_where_bits_count():
 
 def test_far_from_the_origin_it_finds_the_same():
     rows, tables, prices = _stack(0, 3, 5, 0.5, rows=200)
-    near = best_paths(rows, tables, prices, width=3)
+    near = PathSearch(tables, prices).best(rows, width=3)
     away = [table + 300 for table in tables]
-    assert (best_paths(rows + 900, away, prices, width=3) == near).float().mean() > 0.98
+    assert (PathSearch(away, prices).best(rows + 900, width=3) == near).float().mean() > 0.98
 
 
 def test_nothing_has_no_codes():
@@ -94,8 +94,10 @@ def test_nothing_has_no_codes():
 
 def test_rows_are_searched_in_pieces_as_one_by_one():
     rows, tables, prices = _stack(0, 3, 5, 0.5, rows=PIECE + 3)
-    whole = best_paths(rows, tables, prices, width=3)
-    assert torch.equal(whole[-5:], torch.cat([best_paths(row[None], tables, prices, width=3) for row in rows[-5:]]))
+    whole = PathSearch(tables, prices).best(rows, width=3)
+    assert torch.equal(
+        whole[-5:], torch.cat([PathSearch(tables, prices).best(row[None], width=3) for row in rows[-5:]])
+    )
 
 
 @settings(deadline=None)
@@ -119,3 +121,34 @@ def test_the_least_of_many_scores_are_found_as_by_sorting(seed, number, blocks):
 def test_searches_that_mean_nothing_are_refused(wrong):
     with pytest.raises(UserError, match="leave it out"):
         parse_quantizer({"kind": "residual"} | wrong)
+
+
+@pytest.mark.parametrize("change", ["entry", "count", "load", "double", "bit_weight"])
+def test_a_search_is_kept_until_what_it_was_made_of_changes(change):
+    quantizer, latents = _trained(4, bit_weight=0.1)
+    quantizer.encode(latents)
+    with torch.no_grad():
+        if change == "entry":
+            quantizer.stages[1].codebook[:16] += 3  # pyright: ignore
+        elif change == "count":
+            quantizer.stages[1].ema_counts[:16] *= 1e6  # pyright: ignore
+        elif change == "load":
+            quantizer.load_state_dict(
+                {name: value.flip(0) if value.dim() else value for name, value in quantizer.state_dict().items()}
+            )
+        elif change == "double":
+            quantizer.double().float()
+        else:
+            quantizer.bit_weight = 2.0  # pyright: ignore
+    codes = quantizer.encode(latents)
+    fresh, _ = _trained(4, bit_weight=float(quantizer.bit_weight))  # pyright: ignore
+    fresh.load_state_dict(quantizer.state_dict())
+    assert torch.equal(codes, fresh.encode(latents))
+
+
+def test_a_search_is_made_once_for_many_recordings(monkeypatch):
+    quantizer, latents = _trained(4)
+    quantizer.encode(latents, num_active=2)
+    monkeypatch.setattr("codec.quantize.residual.PathSearch", None)
+    with torch.inference_mode():
+        assert quantizer.encode(latents).shape == (4, 6, 200)
