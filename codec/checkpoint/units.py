@@ -39,12 +39,17 @@ def load_units(name_or_folder: str | Path, *, device: str | torch.device = "auto
 
 
 def load_unit_weights(model: UnitModel, name_or_folder: str | Path) -> None:
-    """Give `model` the weights and codebook of an exported one, to train it further.
+    """Give `model` the weights of an exported one, to train it further, and its codebook.
+
+    A codebook of latents that were smoothed, normalised or compensated is none of the latents that training sees: it
+    is left, and found anew.
 
     Raises:
         UserError: as `load_units`, or the other model is of another config (`take_weights` says what may differ).
     """
-    take_weights(model, load_units(name_or_folder, device="cpu"), origin=name_or_folder)
+    other = load_units(name_or_folder, device="cpu")
+    prepared = other.config.smooth_latents or other.config.normalise_latents or other.config.compensate_latents
+    take_weights(model, other, origin=name_or_folder, leave=("quantizer.", "compensation") if prepared else ())
 
 
 def _build(tree: Any, origin: str) -> UnitModel:

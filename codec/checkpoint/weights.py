@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +18,6 @@ from codec.core.errors import UserError
 
 CODEBOOK = "codebook"
 """The buffer that holds a codebook which learns without a gradient."""
-
-SETTINGS = (
-    *("chunk", "num_codebooks", "dropout", "dropout_bias", "paths", "bit_weight", "decay", "warp"),
-    *("smooth_latents", "normalise_latents", "compensate_latents"),
-)
-"""Keys of configs that say how weights are used or trained, not what they are."""
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -51,18 +45,28 @@ def write_module(
     return header["fingerprint"]
 
 
-def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path) -> None:
+def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path, leave: Sequence[str] = ()) -> None:
     """Give `module` all that `other`, which `origin` holds, has learnt, to train it further.
 
-    Configs may differ in `SETTINGS`; codebooks that `other` does not have stay as they are.
+    Their configs may differ in settings (`Config.settings`). Codebooks that `other` does not have stay as they are;
+    those that only `other` has are left.
+
+    Args:
+        leave: beginnings of names of state that is not taken.
 
     Raises:
-        UserError: they differ in more.
+        UserError: they differ in more, naming it.
     """
-    if _structure(other.config.model_dump()) != _structure(module.config.model_dump()):  # pyright: ignore
-        raise UserError(f"{origin} holds a model of another config: start from one, or train from nothing")
-    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    learnt = {name: tensor for name, tensor in other.state_dict().items() if shapes.get(name) == tensor.shape}
+    wanted, found = module.config.structure(), other.config.structure()  # pyright: ignore
+    differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+    if differing:
+        raise UserError(f"{origin} holds a model of another config ({', '.join(differing)}): start from one like it")
+    own = module.state_dict()
+    learnt = {
+        name: tensor
+        for name, tensor in other.state_dict().items()
+        if name in own and own[name].shape == tensor.shape and not name.startswith(tuple(leave))
+    }
     module.load_state_dict(learnt, strict=False)
 
 
@@ -85,13 +89,6 @@ def read_module(path: Path, *, key: str, build: Callable[[Any, str], ModuleT], d
     fill(module, tensors, path)
     module.name, module.fingerprint = header["name"], header["fingerprint"]  # pyright: ignore
     return module.to(target).eval().requires_grad_(False)
-
-
-def _structure(tree: Any) -> Any:
-    """`tree`, a dumped config, without `SETTINGS`."""
-    if isinstance(tree, dict):
-        return {key: _structure(value) for key, value in tree.items() if key not in SETTINGS}
-    return [_structure(value) for value in tree] if isinstance(tree, list | tuple) else tree
 
 
 def weights_of(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,6 +18,22 @@ class Config(BaseModel):
     """Base of every config: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say how weights are trained or used, not what they are."""
+
+    def structure(self) -> dict[str, Any]:
+        """What decides which weights there are and what they mean: values by dotted key, `settings` left out."""
+        found: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name in self.settings:
+                continue
+            if isinstance(value, Config):
+                found |= {f"{name}.{key}": part for key, part in value.structure().items()}
+            else:
+                found[name] = value
+        return found
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -45,7 +62,7 @@ def parse_config(cls: type[ConfigT], tree: Any, *, origin: str = "config") -> Co
     try:
         return cls.model_validate(tree)
     except ValidationError as error:
-        problems = "; ".join(_describe(problem) for problem in error.errors())
+        problems = "; ".join(_describe(problem, tree) for problem in error.errors())
         raise UserError(f"{origin}: {problems}") from None
 
 
@@ -108,8 +125,20 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     tree[last] = value
 
 
-def _describe(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+def _key_in(tree: Any, place: Sequence[str | int]) -> str:
+    """The dotted key of `place` as it was written in `tree`: without the kinds that pydantic puts between."""
+    parts: list[str] = []
+    for number, part in enumerate(place, 1):
+        inside = part in tree if isinstance(tree, dict) else isinstance(part, int)
+        if inside or number == len(place):
+            parts.append(str(part))
+        if inside and isinstance(tree, dict | list | tuple):
+            tree = tree[part]  # pyright: ignore
+    return ".".join(parts)
+
+
+def _describe(problem: Any, tree: Any) -> str:
+    key = _key_in(tree, problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}"
     if problem["type"] == "missing":

@@ -48,7 +48,7 @@ class IntelligibilityLoss(nn.Module):
             loud = energy.sum(2)
             heard = loud > 10 ** (-DYNAMIC_RANGE_DB / 10) * loud.amax(-1, keepdim=True)
             weight = (heard & (loud > SEGMENT * quietest_power(self.window)))[:, :, None].float().expand_as(correlation)
-            return 1 - (correlation * weight).sum() / weight.sum().clamp_min(1)
+            return ((1 - correlation) * weight).sum() / weight.sum().clamp_min(1)
 
     def _segments(self, signal: Tensor) -> Tensor:
         """Envelopes `[b, c, bands, segments, frames]`, a segment every four frames."""

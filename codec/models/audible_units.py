@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from codec.core.errors import UserError
@@ -26,9 +27,16 @@ class AudibleConfig(UnitConfig):
         jitter: share of the units that give way to a neighbour in training.
     """
 
+    settings = UnitConfig.settings | frozenset({"nameless", "jitter"})
     speakers: tuple[str, ...] = ()
     nameless: float = Field(default=0.1, ge=0.0, le=1.0)
     jitter: float = Field(default=0.12, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _decoder_knows_the_latents(self) -> Self:
+        if self.compensate_latents:
+            raise ValueError("the decoder of units that can be heard learns from latents as they are: leave it out")
+        return self
 
 
 class AudibleUnits(UnitModel):

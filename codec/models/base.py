@@ -34,6 +34,7 @@ class CodecConfig(Config):
         likelihood: the distribution whose parameters the decoder gives; None: it gives the signal.
     """
 
+    settings = frozenset({"chunk"})
     media: Media
     chunk: PositiveInt
     likelihood: LikelihoodConfig | None = None

@@ -26,6 +26,7 @@ class ContrastiveUnitsConfig(UnitConfig):
         warp: in training, past and future are heard with vocal tracts longer or shorter by up to this share.
     """
 
+    settings = UnitConfig.settings | frozenset({"warp"})
     kind: Literal["contrastive"] = "contrastive"
     encoder: FrameEncoderConfig = FrameEncoderConfig()
     latent_dim: PositiveInt = 64

@@ -48,6 +48,7 @@ class MaskedUnitsConfig(UnitConfig):
             teacher.
     """
 
+    settings = UnitConfig.settings | frozenset({"warp", "hidden", "stretch"})
     kind: Literal["masked"] = "masked"
     encoder: FrameEncoderConfig = FrameEncoderConfig()
     context: ContextConfig = ContextConfig()

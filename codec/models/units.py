@@ -31,6 +31,7 @@ class UnitConfig(Config):
             clustering: training, which sees a part of a recording, does none.
     """
 
+    settings = frozenset({"smooth_latents", "normalise_latents", "compensate_latents"})
     sample_rate: PositiveInt = 16000
     features: FeatureConfig
     smooth_latents: bool = False

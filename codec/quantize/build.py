@@ -40,6 +40,7 @@ class ResidualConfig(Config):
         bit_weight: squared error of latents (over all channels) that a bit less is worth to the search of `paths`.
     """
 
+    settings = frozenset({"num_codebooks", "dropout", "dropout_bias", "paths", "bit_weight"})
     kind: Literal["residual"] = "residual"
     num_codebooks: int = Field(default=4, ge=1)
     codebook: OneCodebookConfig = Field(default_factory=EMAConfig)
@@ -48,6 +49,12 @@ class ResidualConfig(Config):
     shared: bool = False
     paths: int = Field(default=1, ge=1, le=64)
     bit_weight: float = Field(default=0.0, ge=0.0)
+
+    @model_validator(mode="after")
+    def _bias_is_of_dropout(self) -> ResidualConfig:
+        if self.dropout_bias != 1 and not self.dropout:
+            raise ValueError("dropout_bias says how many stages dropout keeps: set dropout, or leave it out")
+        return self
 
     @model_validator(mode="after")
     def _paths_lead_through_entries(self) -> ResidualConfig:

@@ -30,6 +30,7 @@ class LearnedCodebookConfig(CodebookConfig):
         restart_limit: codes restarted per step at most.
     """
 
+    settings = CodebookConfig.settings | frozenset({"init", "restart_below", "restart_cooldown", "restart_limit"})
     init: Literal["kmeans", "normal"] = "kmeans"
     restart_below: float = Field(default=0.1, ge=0.0, lt=1.0)
     restart_cooldown: int = Field(default=100, ge=0)

@@ -16,15 +16,14 @@ class PathSearch:
 
     Least of |x - sum of entries|^2 + sum of prices: of all ways to go on from the best paths of the stages before, each
     stage keeps the best few (Babenko & Lempitsky 2014, section 3). With one path and prices of 0 each stage takes its
-    nearest entry. All are float32. Tables are centred first, and rows by what they are centred by: far from the origin
-    a rounding error would decide.
+    nearest entry. Tables and rows are float32. Tables are centred first, and rows by what they are centred by: far from
+    the origin a rounding error would decide.
 
     Args:
         tables: entries `[K, D]` of each stage.
         prices: of the entries `[K]` of each stage, in squared distance.
     """
 
-    @torch.no_grad()
     def __init__(self, tables: Sequence[Tensor], prices: Sequence[Tensor]) -> None:
         means = [table.mean(0) for table in tables]
         self._centred = [table - mean for table, mean in zip(tables, means, strict=True)]
@@ -34,7 +33,6 @@ class PathSearch:
             for table, price in zip(self._centred, prices, strict=True)
         ]
 
-    @torch.no_grad()
     def best(self, rows: Tensor, *, width: int, num_stages: int | None = None) -> Tensor:
         """Codes `[N, num_stages]` (int64) of `rows` `[N, D]` in the first stages (None: all), along `width` paths."""
         number = num_stages or len(self._centred)

@@ -15,8 +15,9 @@ MadeT = TypeVar("MadeT")
 class Prepared(Generic[MadeT]):
     """What was made last, and of what: the tensors themselves, where they lay, and how often they had been changed.
 
-    Changes are seen by PyTorch's own count of changes in place. Nothing is kept of tensors that have none (made in
-    inference mode), or that cannot be looked at (fake tensors, compiled graphs).
+    Changes are seen by PyTorch's own count of changes in place, which those through `.data` or NumPy do not enter, nor
+    those of some optimisers. So nothing is kept of tensors that learn by gradient; nor of those that have no count
+    (made in inference mode) or cannot be looked at (fake tensors, compiled graphs).
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class Prepared(Generic[MadeT]):
 
     def get(self, make: Callable[[], MadeT], state: Sequence[Tensor], setting: Hashable = None) -> MadeT:
         """What `make()` returns, which depends on the tensors `state` and on `setting` and nothing else."""
-        if not all(can_branch(tensor) and not tensor.is_inference() for tensor in state):
+        if not all(can_branch(tensor) and not tensor.is_inference() and not tensor.requires_grad for tensor in state):
             return make()
         marks = (setting, [(tensor.data_ptr(), tensor._version) for tensor in state])
         if self._made is not None:

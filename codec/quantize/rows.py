@@ -34,6 +34,7 @@ class RowConfig(Config):
         decay: gamma of the moving averages: of counts, and of entries that follow their vectors.
     """
 
+    settings = frozenset({"decay"})
     decay: float = Field(default=0.99, ge=0.0, lt=1.0)
 
 

@@ -14,8 +14,8 @@ from codec.quantize.lookup import nearest
 
 MOST_VECTORS = 200_000
 LLOYD_STEPS = 20
-COMPENSATION_CLASSES = 256
-ROWS_PER_CLASS = 50  # that a class needs, so that its mean says something
+COMPENSATION_CLASSES = 64  # more would come to be of one speaker each
+ROWS_PER_CLASS = 50
 COMPENSATION_RIDGE = 1e-3  # of the mean variance, so that no direction is blown up
 
 
@@ -42,9 +42,15 @@ def find_compensation(model: UnitModel, recordings: Iterable[Tensor], rows: Tens
     It is S^(-1/2), S being the covariance over recordings of the mean difference between latents and their unit, each
     counted as often as the unit is met: within-class covariance normalisation (Hatch, Kajarekar & Stolcke 2006, section
     2), the classes being clusters of `rows` `[n, d]`, drawn from all latents, and the sessions `recordings`, each
-    speech `[1, time]`. It is scaled to keep lengths on average.
+    speech `[1, time]`. Its norm is that of the identity.
+
+    Raises:
+        UserError: too few latents.
     """
-    centres = find_codebook(rows, min(COMPENSATION_CLASSES, -(-len(rows) // ROWS_PER_CLASS)), seed=seed)
+    classes = min(COMPENSATION_CLASSES, len(rows) // ROWS_PER_CLASS)
+    if classes < 2:
+        raise UserError(f"{len(rows)} latents are too few to compensate them: give more speech")
+    centres = find_codebook(rows, classes, seed=seed)
     dim = rows.shape[1]
     scatter = torch.zeros(dim, dim, dtype=torch.float64)
     for found in _latents(model, recordings):
@@ -79,6 +85,12 @@ def _luckiest(rows: Tensor, lots: Tensor, most: int) -> tuple[Tensor, Tensor]:
     return rows[chosen], lots[chosen]
 
 
+def check_enough(rows: Tensor, size: int) -> None:
+    """Raises UserError unless there are as many `rows` `[n, d]` as `size`."""
+    if len(rows) < size:
+        raise UserError(f"{len(rows)} latents make no {size} units: give more speech, or ask for fewer units")
+
+
 @torch.no_grad()
 def find_codebook(rows: Tensor, size: int, *, seed: int = 0) -> Tensor:
     """Centres `[size, d]` of `rows` `[n, d]` by k-means (Lloyd 1982), seeded by k-means++.
@@ -86,8 +98,7 @@ def find_codebook(rows: Tensor, size: int, *, seed: int = 0) -> Tensor:
     Raises:
         UserError: fewer rows than centres.
     """
-    if len(rows) < size:
-        raise UserError(f"{len(rows)} latents make no {size} units: give more speech, or ask for fewer units")
+    check_enough(rows, size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         centres = cluster(rows, None, size).centres

@@ -20,8 +20,8 @@ class SoundConfig(ReconstructionConfig):
         losses_from_codebooks: the fewest active codebooks with which a reconstruction loss counts; with fewer, a model
             had better not try to follow the waveform.
         balancer: makes the weights of the losses shares of the gradient.
-        start_from: an exported model of the same config, but for codebooks that it may lack (folder, run folder or
-            name), whose weights training starts from; None: random ones.
+        start_from: an exported model of the same config, but for settings and codebooks that it may lack (folder, run
+            folder or name), whose weights training starts from; None: random ones.
     """
 
     adversary: SoundAdversaryConfig | None = None

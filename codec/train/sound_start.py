@@ -13,6 +13,9 @@ from codec.models.audio_codec import AudioCodec
 from codec.models.base import CodecModel
 from codec.nn.principal import find_transform
 from codec.nn.spectral import SpectralBackend
+from codec.quantize.base import Quantizer
+from codec.quantize.codebook import CodebookQuantizer
+from codec.quantize.residual import ResidualQuantizer
 from codec.train.nonfinite import blame
 
 NUM_BATCHES = 40
@@ -26,7 +29,7 @@ def find_start(model: CodecModel, data: TrainingBatches, *, device: torch.device
 
     Args:
         device: where to compute; the model moves there.
-        trained: the weights are those of another run; only codebooks that it did not have are found.
+        trained: the weights are those of another run: only codebooks that it did not have are found.
 
     Raises:
         UserError: a batch holds NaN or infinity (naming its files).
@@ -35,6 +38,8 @@ def find_start(model: CodecModel, data: TrainingBatches, *, device: torch.device
         return
     backend = model.config.backend
     if not isinstance(backend, SpectralBackend) or not backend.transform:
+        return
+    if trained and not _unfilled(model.quantizer):
         return
     model.to(device)
     batches = [batch for _, batch in islice(data.prefetch(0), NUM_BATCHES)]
@@ -46,7 +51,29 @@ def find_start(model: CodecModel, data: TrainingBatches, *, device: torch.device
     if not trained:
         find_transform(model.encoder, model.decoder, signals, masks=masks, envelope_latents=backend.envelope_latents)
     latents = torch.cat([model.encoder(signal) for signal in signals])
-    model.quantizer.train()(latents, mask=torch.cat(masks))
+    _fill(model.quantizer, latents, torch.cat(masks))
+
+
+def _unfilled(quantizer: Quantizer) -> list[CodebookQuantizer]:
+    """Its codebooks that no batch has filled yet."""
+    books = [part for part in quantizer.modules() if isinstance(part, CodebookQuantizer)]
+    return [book for book in books if not bool(book.initialised)]
+
+
+def _fill(quantizer: Quantizer, latents: Tensor, mask: Tensor) -> None:
+    """Find the codebooks that are not there yet in `latents`, all of them in all samples; leave the others alone."""
+    unfilled = _unfilled(quantizer)
+    filled = {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
+    stacks = [part for part in quantizer.modules() if isinstance(part, ResidualQuantizer)]
+    dropouts = [stack.dropout for stack in stacks]
+    for stack in stacks:
+        stack.dropout = 0.0
+    quantizer.train()(latents, mask=mask)
+    for stack, dropout in zip(stacks, dropouts, strict=True):
+        stack.dropout = dropout
+    names = {part: name for name, part in quantizer.named_modules()}
+    new = tuple(f"{names[book]}." if names[book] else "" for book in unfilled)
+    quantizer.load_state_dict({name: x for name, x in filled.items() if not name.startswith(new)}, strict=False)
 
 
 def _real(model: CodecModel, batch: Batch) -> Tensor:

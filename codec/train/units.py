@@ -28,7 +28,8 @@ class UnitsConfig(Config):
 
     Attributes:
         teacher: the model of units that `model` learns from, if it is of a kind that does: a bundled name or a folder.
-        start_from: an exported model of the same config whose weights training starts from; None: random ones.
+        start_from: an exported model of the same config, but for settings, whose weights training starts from; None:
+            random ones.
     """
 
     data: DataConfig

@@ -15,7 +15,14 @@ from codec.data.manifest import Entry
 from codec.models.build_units import build_units
 from codec.models.units import UnitModel
 from codec.quantize.ema import EMAConfig
-from codec.train.clusters import draw_latents, find_codebook, find_compensation, set_codebook, set_compensation
+from codec.train.clusters import (
+    check_enough,
+    draw_latents,
+    find_codebook,
+    find_compensation,
+    set_codebook,
+    set_compensation,
+)
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -30,6 +37,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     entries = train_entries(recipe.data, recipe.media)
     models = [_with_units(recipe, size, model) for size in recipe.num_units]
     rows = draw_latents(models[0], _recordings(recipe, entries), seed=recipe.loop.seed)
+    check_enough(rows, max(recipe.num_units))
     if recipe.model.compensate_latents:
         compensation = find_compensation(models[0], _recordings(recipe, entries), rows, seed=recipe.loop.seed)
         rows = rows @ compensation.T

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from codec.checkpoint.units import load_units
 from codec.core.config import load_config
@@ -22,14 +23,21 @@ HERE = Path(__file__).parent
 DEFAULT_RUN = "runs/units_speech"
 
 
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, int) else value
+
+
+Numbers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_tuple)]
+
+
 class Recipe(UnitsConfig):
     """Everything this recipe can be told.
 
     Attributes:
-        num_units: how many units the stage `cluster` finds, each number a model of its own.
+        num_units: how many units the stage `cluster` finds, each number a model of its own; one number or a list.
     """
 
-    num_units: tuple[PositiveInt, ...] = Field(default=(50, 100, 128, 200), min_length=1)
+    num_units: Numbers = Field(default=(50, 100, 128, 200), min_length=1)
 
 
 def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:

@@ -1,7 +1,9 @@
 """Configuration is closed: what is wrong is refused, by name."""
 
+from typing import Annotated, Literal
+
 import pytest
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from codec.core.config import Config, load_config, parse_config, save_config
 from codec.core.errors import UserError
@@ -39,6 +41,39 @@ def test_every_mistake_is_one_line_that_names_the_key(overrides, named):
     with pytest.raises(UserError) as caught:
         load_config(Outer, None, overrides)
     assert named in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_mistake_inside_a_kind_is_named_as_it_was_written():
+    class Cat(Config):
+        kind: Literal["cat"] = "cat"
+        lives: int = 9
+
+    class Dog(Config):
+        kind: Literal["dog"] = "dog"
+
+    class Zoo(Config):
+        animals: tuple[Annotated[Cat | Dog, Field(discriminator="kind")], ...]
+        star: Annotated[Cat | Dog, Field(discriminator="kind")]
+
+    tree = {"animals": [{"kind": "dog"}, {"kind": "cat", "lives": "x"}], "star": {"kind": "cat", "lifes": 1}}
+    with pytest.raises(UserError) as caught:
+        parse_config(Zoo, tree)
+    assert "'animals.1.lives' is 'x'" in str(caught.value) and "unknown key 'star.lifes'" in str(caught.value)
+    with pytest.raises(UserError, match=r"'star' has kind 'cow'"):
+        parse_config(Zoo, {"animals": [], "star": {"kind": "cow"}})
+
+
+def test_settings_are_no_part_of_the_structure():
+    class Part(Config):
+        settings = frozenset({"speed"})
+        size: int = 1
+        speed: int = 1
+
+    class Whole(Config):
+        speed: int = 1
+        part: Part = Part()
+
+    assert Whole().structure() == {"speed": 1, "part.size": 1}
 
 
 def test_what_is_wrong_with_the_whole_names_no_key():

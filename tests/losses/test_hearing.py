@@ -124,6 +124,11 @@ def test_a_pause_is_not_judged_as_if_it_were_speech(loss):
     assert loss(quiet_speech * 0.5 + 10 * other, quiet_speech).item() > 0.05
 
 
+def test_where_nobody_speaks_nothing_is_unintelligible():
+    hiss = _tensor(1e-4 * np.random.default_rng(0).standard_normal(RATE))
+    assert IntelligibilityLoss(RATE)(hiss, hiss).item() == IntelligibilityLoss(RATE)(0 * hiss, hiss).item() == 0
+
+
 def test_the_quietest_speech_has_the_power_of_noise_at_its_level():
     noise = 10 ** (QUIETEST_SPEECH_DB / 20) * torch.randn(400 * RATE // 100, generator=torch.Generator().manual_seed(0))
     power = magnitude(noise, window=512, hop=256).square().sum(0).mean()

@@ -135,5 +135,15 @@ def test_training_starts_from_a_model_of_the_same_config_only(tmp_path):
     load_unit_weights(fresh, tmp_path / "trained")
     assert all(torch.equal(tensor, fresh.state_dict()[name]) for name, tensor in trained.state_dict().items())
     wider = build_units(parse_units(CONFIG | {"num_targets": 9}))
-    with pytest.raises(UserError, match="another config"):
+    with pytest.raises(UserError, match=r"another config \(num_targets\)"):
         load_unit_weights(wider, tmp_path / "trained")
+
+
+def test_a_codebook_of_latents_that_training_does_not_see_is_left(tmp_path):
+    clustered = build_units(parse_units(CONFIG | {"normalise_latents": True, "compensate_latents": True}))
+    save_units(clustered, tmp_path)
+    again = build_units(parse_units(CONFIG))
+    before = {name: tensor.clone() for name, tensor in again.quantizer.state_dict().items()}
+    load_unit_weights(again, tmp_path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in again.quantizer.state_dict().items())
+    assert torch.equal(again.encoder.state_dict()["stand_in"], clustered.encoder.state_dict()["stand_in"])

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from codec.quantize import Quantizer
 from tests.quantize.kinds import DIM, ONE_OF_EACH, SPECS, build, latents, trained
 
+QUICK = (*ONE_OF_EACH, "residual-paths")
+
 every_kind = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ONE_OF_EACH else pytest.mark.slow) for name in SPECS]
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SPECS]
 )
 
 

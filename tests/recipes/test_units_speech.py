@@ -75,8 +75,10 @@ def test_clustering_a_model_that_is_not_trained_is_refused(tmp_path):
 
 def test_more_units_than_latents_are_refused(tmp_path):
     manifest = write_corpus(tmp_path / "corpus")
-    with pytest.raises(UserError, match="make no 900 units"):
-        _stage("cluster", "mfcc.yaml", [f"data.train={manifest}", "num_units=[900]"], tmp_path / "run")
+    for numbers in ("900", "[4, 900]"):
+        with pytest.raises(UserError, match="make no 900 units"):
+            _stage("cluster", "mfcc.yaml", [f"data.train={manifest}", f"num_units={numbers}"], tmp_path / "run")
+    assert not (tmp_path / "run" / "units").exists()
 
 
 VQVAE = [

@@ -128,8 +128,12 @@ def test_training_starts_from_an_exported_model_of_the_same_config_only(tmp_path
     save_model(other, tmp_path)
     weights = _task(start_from=str(tmp_path)).model.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in other.state_dict().items() if "hist" not in name)
-    with pytest.raises(UserError, match="another config"):
+    _task(start_from=str(tmp_path), model={**FOUGHT["model"], "chunk": 9})
+    with pytest.raises(UserError, match=r"another config \(latent_dim\)"):
         _task(start_from=str(tmp_path), model={**FOUGHT["model"], "latent_dim": 9})
+    wider = {**FOUGHT["model"], "backend": {**FOUGHT["model"]["backend"], "width": 16}}
+    with pytest.raises(UserError, match=r"\(backend.width\)"):
+        _task(start_from=str(tmp_path), model=wider)
 
 
 def test_a_transform_and_its_codebooks_are_found_in_the_data_before_the_first_step(tmp_path):
@@ -177,6 +181,9 @@ def test_a_model_can_go_on_with_more_codebooks_than_it_had(tmp_path):
     after = build_sound_task(parse_config(SoundConfig, {**tree, "model": more, "start_from": str(tmp_path / "two")}))
     find_start(after.model, data, device=torch.device("cpu"), trained=True)
     assert all(bool(stage.initialised) for stage in after.model.quantizer.stages)
+    kept = after.model.state_dict()
+    for name, tensor in before.model.state_dict().items():
+        assert name == "histogram" or torch.equal(kept[name], tensor), name
     signal = data.batch(100).signal
     latents = before.model.eval().encoder(signal)
     torch.testing.assert_close(after.model.eval().encoder(signal), latents)
