@@ -47,6 +47,8 @@ def encode(
     Of a folder, all recordings at any depth are encoded, or all pictures if the model is of pictures. A file that
     cannot be is listed in OUT/failures.jsonl, and the exit code is 1. Run again, the command does what is not done.
     """
+    if source != "-" and not Path(source).exists():  # told before torch and the model are loaded
+        raise UserError(f"no such file: {source}")
     from codec.checkpoint import load_model
     from codec.files.rate import parse_bitrate
 

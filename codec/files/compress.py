@@ -55,7 +55,6 @@ def encode_file(
     Raises:
         UserError: see codec.files.errors; one line that says what is wrong with which file.
     """
-    started = time.perf_counter()
     refuse_overwriting(source, target)
     model = load_model(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
     check_rate(model, num_active, bitrate_bps)
@@ -65,6 +64,7 @@ def encode_file(
         open_source(file, shown(source), model.media, mono=mono) as signal,
         open_output(target) as out,  # before the work: a place that cannot be written is told at once
     ):
+        started = time.perf_counter()
         levels, notes = active_levels(model, num_active), signal.notes
         if bitrate_bps is not None and isinstance(signal.media, AudioHeader):
             levels = nearest_levels(model, bitrate_bps, signal.rows)

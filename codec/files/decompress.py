@@ -56,12 +56,12 @@ def decode_file(
     Raises:
         UserError: see codec.files.errors; one line that says what is wrong with which file.
     """
-    started = time.perf_counter()
     refuse_overwriting(source, target)
     whole = start_s == 0.0 and duration_s is None
     with open_decoder(
         source, model, prior=prior, device=device, skip_damaged=skip_damaged, progress=progress
     ) as decoder:
+        started = time.perf_counter()
         name, contents, header = decoder.name, decoder.contents, decoder.contents.header
         if whole and not skip_damaged:
             _check_whole(decoder.file, name, contents)
