@@ -11,9 +11,10 @@ codec.decode_file("talk.vqc", "talk.flac")
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from codec.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from codec.checkpoint import list_models
@@ -38,9 +39,4 @@ _LAZY = {
 __all__ = ["UserError", "__version__", "decode_file", "encode_file", "list_models", "load", "read_info"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the public names when first used, so that `codec --help` need not wait for torch."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'codec' has no attribute {name!r}")
-    module, attribute = _LAZY[name]
-    return getattr(import_module(module), attribute)
+__getattr__ = lazy_names(__name__, _LAZY)  # so that `codec --help` need not wait for torch

@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 from codec.files.container import Stored, seal, write_header
 from codec.files.header import Header
-from codec.files.payload import Method
+from codec.files.method import Method
 from codec.files.streams import Spool
 
 

@@ -14,7 +14,8 @@ from codec.files.alpha import pack_alpha
 from codec.files.chunk_spool import chunk_spool
 from codec.files.container import MAX_NAME_BYTES
 from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, PriorHeader
-from codec.files.payload import ChunkCoder, Method
+from codec.files.method import Method
+from codec.files.payload import ChunkCoder
 from codec.files.prior import PriorChoice, prior_to_write_with
 from codec.files.rate import active_levels, expected_bps, nearest_levels
 from codec.files.report import FileReport, Progress, file_report

@@ -18,7 +18,7 @@ from codec.files.errors import (
     TruncatedFileError,
 )
 from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, PriorHeader
-from codec.files.payload import Method
+from codec.files.method import Method
 from codec.files.varint import ByteReader, varint
 
 MAGIC = b"\x8aVQC"

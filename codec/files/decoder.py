@@ -14,6 +14,7 @@ from torch import Tensor
 from codec.core.overlap import Chunk
 from codec.files.alpha import unpack_alpha
 from codec.files.container import Contents, read_chunk
+from codec.files.damage import damage_at, edges
 from codec.files.errors import DamagedChunkError, TruncatedFileError, WrongModelError
 from codec.files.header import AudioHeader, Header, PictureHeader
 from codec.files.payload import ChunkCoder, Codes
@@ -153,7 +154,7 @@ class Decoder:
         header = self.contents.header
         for index in set(touched) & self.damage.keys() - {chunk.index}:
             damage = self.damage[index]
-            start, stop = _edges(header, _reach(header, index, chunk))
+            start, stop = edges(header, _reach(header, index, chunk))
             self.damage[index] = replace(
                 damage,
                 affected_start=tuple(map(min, damage.affected_start, start)),
@@ -173,20 +174,3 @@ def _reach(header: Header, lost: int, chunk: Chunk) -> tuple[slice, ...]:
         start, stop = max(target.start, gone.start - context), min(target.stop, gone.stop + context)
         reach.append(slice(start, max(start, stop)))
     return tuple(reach)
-
-
-def damage_at(header: Header, index: int, error: Exception) -> Damage:
-    """What is lost with chunk `index`, or with the plane of transparency that follows the last, because of `error`."""
-    has_codes = index < header.num_chunks
-    part = header.target(index) if has_codes else tuple(slice(0, extent) for extent in header.size)
-    start, stop = _edges(header, part)
-    return Damage(index + 1 if has_codes else 0, str(error), header.where(index), start, stop, start, stop)
-
-
-def _edges(header: Header, part: tuple[slice, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Start and stop of `part` of the signal per axis, in seconds or pixels."""
-    starts, stops = tuple(edge.start for edge in part), tuple(edge.stop for edge in part)
-    if not isinstance(header.media, AudioHeader):
-        return starts, stops
-    rate = header.media.model_rate
-    return tuple(start / rate for start in starts), tuple(stop / rate for stop in stops)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_CHANNELS = 256
@@ -218,3 +219,15 @@ def _check_media(media: AudioHeader | PictureHeader) -> None:
 def _check(holds: bool, field: str) -> None:
     if not holds:
         raise ValueError(f"impossible {field}")
+
+
+def nominal_bps(levels: Sequence[LevelHeader], sample_rate: int, rows: int = 1) -> float:
+    """Bits per second of codes that are all equally likely: frame rate times log2 K, over all codebooks and rows.
+
+    Args:
+        sample_rate: of the model, in Hz.
+        rows: signals coded side by side.
+    """
+    return rows * sum(
+        sample_rate / level.downsample_factor * level.num_active * math.log2(level.codebook_size) for level in levels
+    )

@@ -6,10 +6,10 @@ import os
 from dataclasses import asdict
 
 from codec.files.container import read_chunk, read_header
-from codec.files.decoder import damage_at
+from codec.files.damage import damage_at
 from codec.files.errors import TruncatedFileError
 from codec.files.header import AudioHeader, PictureHeader
-from codec.files.payload import Method
+from codec.files.method import Method
 from codec.files.report import FileInfo, media_fields
 from codec.files.streams import Place, open_input, shown
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +18,9 @@ from codec.entropy import (
     unpack_bits,
 )
 from codec.files.errors import WrongPriorError
+from codec.files.method import Method
 from codec.models.base import CodecModel
 from codec.priors.coding import Codes, CodingPrior
-
-
-class Method(IntEnum):
-    """What kind of bytes a chunk is: how it stands in the file's table."""
-
-    COUNTED = 0
-    PACKED = 1
-    PREDICTED = 2
 
 
 class ChunkCoder:

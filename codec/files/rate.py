@@ -51,18 +51,6 @@ def active_levels(model: CodecModel, num_active: int | None) -> tuple[LevelHeade
     )
 
 
-def nominal_bps(levels: Sequence[LevelHeader], sample_rate: int, rows: int = 1) -> float:
-    """Bits per second of codes that are all equally likely: frame rate times log2 K, over all codebooks and rows.
-
-    Args:
-        sample_rate: of the model, in Hz.
-        rows: signals coded side by side.
-    """
-    return rows * sum(
-        sample_rate / level.downsample_factor * level.num_active * math.log2(level.codebook_size) for level in levels
-    )
-
-
 def expected_bps(model: CodecModel, levels: Sequence[LevelHeader], rows: int = 1) -> float:
     """Bits per second of codes that are as common as in training: frame rate times entropy, over codebooks and rows.
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from codec.files.header import AudioHeader, Header
-from codec.files.rate import nominal_bps
+from codec.files.header import AudioHeader, Header, nominal_bps
 from codec.files.streams import Place, shown
 
 Progress = Callable[[int, int], None]  # called with (chunks done, chunks in all)

@@ -31,7 +31,7 @@ from codec.files.errors import (
     TruncatedFileError,
 )
 from codec.files.header import AudioHeader, Header, LevelHeader, PictureHeader, PriorHeader, coded_length
-from codec.files.payload import Method
+from codec.files.method import Method
 from codec.files.varint import ByteReader, varint
 
 SPEECH = Header(

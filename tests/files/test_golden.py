@@ -19,7 +19,7 @@ from codec.data.audio import read_audio, write_audio
 from codec.data.image import read_image
 from codec.files import decode_file, encode_file, read_info
 from codec.files.container import read_chunk, read_header
-from codec.files.payload import Method
+from codec.files.method import Method
 from codec.models.tiny import tiny_model
 from tests.files.coding import fitted_prior
 from tests.files.stand_in import pyramid

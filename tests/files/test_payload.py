@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from codec.entropy import packed_size
 from codec.files.alpha import pack_alpha, unpack_alpha
-from codec.files.payload import ChunkCoder, Method
+from codec.files.method import Method
+from codec.files.payload import ChunkCoder
 
 SKEWED = [1 + 2**index for index in range(32)]
 

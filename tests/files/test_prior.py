@@ -20,7 +20,7 @@ from codec.eval.codes import stored_codes
 from codec.files import decode_file, encode_file, read_info
 from codec.files.container import read_header
 from codec.files.errors import DamagedChunkError, UnknownPriorError, WrongPriorError
-from codec.files.payload import Method
+from codec.files.method import Method
 from codec.models.vqvae import VQVAE
 from codec.priors.base import Geometry
 from codec.priors.coding import CodingPrior, ContextCodingPrior

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from codec.core.errors import UserError
 from codec.data.audio import write_audio
 from codec.files import encode_file
-from codec.files.rate import active_levels, expected_bps, nearest_levels, nominal_bps, parse_bitrate
+from codec.files.header import nominal_bps
+from codec.files.rate import active_levels, expected_bps, nearest_levels, parse_bitrate
 from codec.models.build import build_model
 from codec.models.vqvae import VQVAE
 from tests.files.media import tone

@@ -7,6 +7,9 @@ from codec.checkpoint.units import load_units, save_units
 from codec.core.errors import UserError
 from codec.models.build_units import UNIT_MODELS, build_units, parse_units
 from codec.models.contrastive_units import ContrastiveUnits
+from codec.models.feature_units import FeatureUnits, FeatureUnitsConfig
+from codec.nn.features import MfccConfig
+from codec.quantize.ema import EMAConfig
 from codec.train.clusters import draw_latents, find_codebook, find_compensation, set_codebook
 from codec.train.units import UnitTask
 
@@ -173,19 +176,15 @@ def test_smoothing_and_normalising_are_done_to_the_latents_of_a_whole_recording(
     )
 
 
-class _Latents:
+class _Latents(FeatureUnits):
     """A model whose latents `[n, d]` of a recording are its samples `[1, n x d]`."""
 
-    config = parse_units({"kind": "features", "features": {"kind": "mfcc"}, "quantizer": {"kind": "ema"}})
-
     def __init__(self, dim: int):
+        super().__init__(FeatureUnitsConfig(features=MfccConfig(), quantizer=EMAConfig()))
         self.dim = dim
 
-    def buffers(self):
-        return iter([torch.zeros(1)])
-
-    def latents(self, speech: torch.Tensor) -> torch.Tensor:
-        return speech[0].unflatten(1, (-1, self.dim)).transpose(1, 2)
+    def latents(self, signal: torch.Tensor, *, mask: torch.Tensor | None = None) -> torch.Tensor:
+        return signal[0].unflatten(1, (-1, self.dim)).transpose(1, 2)
 
 
 @pytest.mark.parametrize("seed", range(4))
