@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from codec.core.atomic import atomic_write_text
 from codec.core.errors import UserError
@@ -37,6 +37,11 @@ class Config(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def one_or_more(*kinds: type) -> BeforeValidator:
+    """For a field that is a tuple: one value of `kinds` stands for a list of one."""
+    return BeforeValidator(lambda value: (value,) if isinstance(value, kinds) else value)
 
 
 def load_config(cls: type[ConfigT], path: str | Path | None = None, overrides: list[str] | None = None) -> ConfigT:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from codec.core.config import Config
+from codec.core.config import Config, one_or_more
 
-
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, (str, Path)) else value
-
-
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_tuple)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Paths = Annotated[tuple[Path, ...], one_or_more(str, Path)]
+Names = Annotated[tuple[str, ...], one_or_more(str, Path)]
 
 
 class DataConfig(Config):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from codec.checkpoint.units import load_units
-from codec.core.config import load_config
+from codec.core.config import load_config, one_or_more
 from codec.core.errors import UserError
 from codec.models.build_units import build_units
 from codec.models.units import UnitModel
@@ -23,11 +23,7 @@ HERE = Path(__file__).parent
 DEFAULT_RUN = "runs/units_speech"
 
 
-def _as_tuple(value: object) -> object:
-    return (value,) if isinstance(value, int) else value
-
-
-Numbers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_tuple)]
+Numbers = Annotated[tuple[PositiveInt, ...], one_or_more(int)]
 
 
 class Recipe(UnitsConfig):
