@@ -65,7 +65,7 @@ class _Rows:
             raise UserError(f"level is {level}; {store.folder} has {len(store.codes)}, counted from 0")
         self.packing = Packing.of(store, level)
         self.items = store.items_of(split)
-        self._codes = store.codes[: level + 1]
+        self._store, self._levels = store, range(level + 1)
         self._labels = None if store.index.labels is None else np.asarray(store.index.labels)
         self._names = store.index.names
 
@@ -73,7 +73,7 @@ class _Rows:
         """The items at `places` of the split."""
         items = self.items[places]
         labels = None if self._labels is None else self._labels[items]
-        signal = self.packing.pack(tuple(level[items] for level in self._codes), labels)
+        signal = self.packing.pack(tuple(self._store.read(level, items) for level in self._levels), labels)
         return CodeBatch(signal, tuple(self._names[item] for item in items))
 
 

@@ -1,7 +1,8 @@
 """The codes of a corpus, extracted once: a memory-mapped array per level, and an index of what they are.
 
 A store is a folder of `level0.npy`, `level1.npy`, ... (coarse to fine, `[n, q, *space]`, uint16 or uint32) and
-`index.json`, which is written last: a folder without it holds no store.
+`index.json`, which is written last: a folder without it holds no store. Codes of codebooks that an item does without
+are -1, on the disk the largest number of the type.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ class StoredLevel(Grid):
     @property
     def dtype(self) -> np.dtype:
         """Of the codes on disk."""
-        return np.dtype(np.uint16 if self.codebook_size <= 1 << 16 else np.uint32)
+        return np.dtype(np.uint16 if self.codebook_size < 1 << 16 else np.uint32)
+
+    @property
+    def absent(self) -> int:
+        """What stands on disk for -1."""
+        return int(np.iinfo(self.dtype).max)
 
     def shape(self, num_items: int) -> tuple[int, ...]:
         """Of the codes of so many items."""
@@ -65,7 +71,7 @@ class CodeRows:
     """Codes of a few items of one split.
 
     Attributes:
-        codes: of every level, coarse to fine, `[b, q, *space]`.
+        codes: of every level, coarse to fine, `[b, q, *space]`; -1 where an item does without a codebook.
         names: of the files they are from, `labels` their classes, if they have any.
     """
 
@@ -77,11 +83,17 @@ class CodeRows:
 
 @dataclass(frozen=True)
 class CodeStore:
-    """An open store: `codes[level][item]` is read from the disk when it is looked at."""
+    """An open store: `codes[level]` as it lies on the disk, from which `read` takes items."""
 
     folder: Path
     index: Index
     codes: tuple[np.ndarray, ...]
+
+    def read(self, level: int, items: np.ndarray | int) -> np.ndarray:
+        """Codes of a level of one item `[q, *space]` or of several `[b, q, *space]`, int64."""
+        codes = self.codes[level][items].astype(np.int64)
+        codes[codes == self.index.levels[level].absent] = -1
+        return codes
 
     def items_of(self, split: str) -> np.ndarray:
         """Numbers of the items of `split`, in the order they were stored."""
@@ -165,8 +177,8 @@ def count_codes(store: CodeStore, level: int, *, split: str = "train") -> np.nda
     grid, items = store.index.levels[level], store.items_of(split)
     counts = np.zeros((grid.num_codebooks, grid.codebook_size), dtype=np.int64)
     for item in items:
-        for row, codes in zip(counts, store.codes[level][item], strict=True):
-            row += np.bincount(codes.ravel(), minlength=grid.codebook_size)
+        for row, codes in zip(counts, store.read(level, item), strict=True):
+            row += np.bincount(codes[codes >= 0], minlength=grid.codebook_size)
     return counts
 
 
@@ -217,6 +229,7 @@ class _GrowingArray:
                 f"codes of shape {array.shape} among others of {self.level.shape(len(array))}: "
                 "items of a store are of one size, set a crop"
             )
+        array = np.where(array < 0, self.level.absent, array)
         self._file.write(array.astype(self.level.dtype).tobytes())
         self.length += len(array)
 

@@ -237,15 +237,20 @@ class CodecModel(nn.Module, ABC):
         """Integer counts `[q, K]` per level, each at least 1: the static model of the entropy coder.
 
         Args:
-            num_active: codebooks in use, for models whose codes are spread otherwise at every rate.
+            num_active: codebooks in use, for models whose codes are spread otherwise at every rate; all if None.
         """
-        books = self.histogram.split([grid.num_codebooks for grid in self.levels])
-        return tuple(book[:, : grid.codebook_size] for book, grid in zip(books, self.levels, strict=True))
+        active = self._active(num_active)
+        counted = [part.encoded_counts(number) for part, number in zip(self.quantizers, active, strict=True)]
+        return tuple(own if new is None else new for own, new in zip(self._histograms(), counted, strict=True))
 
     def freeze_histograms(self) -> None:
         """Take the quantizers' running counts as the histograms, once, so that they are integers on every machine."""
-        for histogram, quantizer in zip(self.code_histograms(), self.quantizers, strict=True):
+        for histogram, quantizer in zip(self._histograms(), self.quantizers, strict=True):
             histogram.copy_(quantizer.code_counts().clamp_min(1))
+
+    def _histograms(self) -> tuple[Tensor, ...]:
+        books = self.histogram.split([grid.num_codebooks for grid in self.levels])
+        return tuple(book[:, : grid.codebook_size] for book, grid in zip(books, self.levels, strict=True))
 
     def level_mask(self, mask: Tensor | None, factor: int) -> Tensor | None:
         """Which codes `[b, *space / factor]` stand for a position that is real by `mask` `[b, *space]`."""

@@ -86,7 +86,7 @@ class FrameState:
 
 
 class FramePrior(NeuralPrior[FrameState]):
-    """See the module; in training it takes the first few codebooks of a batch, each number as often as any other."""
+    """See the module; codes of the last codebooks, where a row does without them, are -1 and cost nothing."""
 
     def __init__(self, config: FrameConfig, geometry: Geometry):
         super().__init__(config, geometry)
@@ -129,13 +129,12 @@ class FramePrior(NeuralPrior[FrameState]):
         return torch.stack([logits.movedim(-1, 1) for logits in self._logits(codes)], 2)
 
     def nll(self, codes: Tensor, condition: Condition) -> Tensor:
-        if self.training:
-            codes = codes[:, : int(torch.randint(1, codes.shape[1] + 1, ()))]
+        codes = codes[:, : int((codes >= 0).any(2).any(0).sum())]  # what no row has takes no time
         each = [
-            F.cross_entropy(logits.float().flatten(0, 1), book.flatten(), reduction="none").view_as(book)
+            F.cross_entropy(logits.float().flatten(0, 1), book.flatten(), reduction="none", ignore_index=-1)
             for logits, book in zip(self._logits(codes), codes.unbind(1), strict=True)
         ]
-        return torch.stack(each, 1)
+        return torch.stack(each, 1).view(codes.shape[0], codes.shape[2], -1).movedim(2, 1)
 
     def groups(self, size: tuple[int, ...]) -> Iterator[Tensor]:
         return raster_groups(self.geometry.level.num_codebooks, size)
@@ -162,7 +161,10 @@ class FramePrior(NeuralPrior[FrameState]):
 
     def _logits(self, codes: Tensor) -> Iterator[Tensor]:
         """Logits `[b, frames, K]` of each codebook of `codes` `[b, q, frames]`."""
-        each = [F.embedding(book, table) for book, table in zip(codes.unbind(1), self.embedding, strict=False)]
+        each = [
+            F.embedding(book.clamp_min(0), table) * (book >= 0)[..., None]
+            for book, table in zip(codes.unbind(1), self.embedding, strict=False)
+        ]
         vectors = torch.stack(each, 1)  # [b, q, frames, embedding_dim]
         sums = (vectors * self.scale[: codes.shape[1], None, None]).cumsum(1)
         past = self._past(sums[:, -1].movedim(-1, 1)).movedim(1, -1)

@@ -68,6 +68,13 @@ class Quantizer(nn.Module, ABC):
     def code_counts(self) -> Tensor:
         """Running usage as integers `[q, K]`, each at least 1: a histogram for an entropy coder."""
 
+    def encoded_counts(self, num_active: int | None = None) -> Tensor | None:
+        """How often `encode` chose each code at one of its rates, `[num_active, K]` (int32, each at least 1).
+
+        None where that was not counted, or is no different from `code_counts`.
+        """
+        return None
+
     def decode(self, codes: Tensor) -> Tensor:
         """Latents `[b, d, *space]` of codes `[b, q, *space]`, in the module's own dtype; -1 counts as zero."""
         return self.dequantize(codes).to(self.dtype)

@@ -38,9 +38,11 @@ class ResidualConfig(Config):
         shared: whether all stages look up in one codebook (Lee et al. 2022).
         paths: how many choices of codes are followed from stage to stage to encode; 1 takes each stage's nearest.
         bit_weight: squared error of latents (over all channels) that a bit less is worth to the search of `paths`.
+        rate_weight: the same at each rate for what it is: 1 is what the next codebook takes off that error per bit.
+            Wants the codes counted after training (`ResidualQuantizer.count_searched`).
     """
 
-    settings = frozenset({"num_codebooks", "dropout", "dropout_bias", "paths", "bit_weight"})
+    settings = frozenset({"num_codebooks", "dropout", "dropout_bias", "paths", "bit_weight", "rate_weight"})
     kind: Literal["residual"] = "residual"
     num_codebooks: int = Field(default=4, ge=1)
     codebook: OneCodebookConfig = Field(default_factory=EMAConfig)
@@ -49,6 +51,7 @@ class ResidualConfig(Config):
     shared: bool = False
     paths: int = Field(default=1, ge=1, le=64)
     bit_weight: float = Field(default=0.0, ge=0.0)
+    rate_weight: float = Field(default=0.0, ge=0.0)
 
     @model_validator(mode="after")
     def _bias_is_of_dropout(self) -> ResidualConfig:
@@ -59,9 +62,12 @@ class ResidualConfig(Config):
     @model_validator(mode="after")
     def _paths_lead_through_entries(self) -> ResidualConfig:
         if self.paths == 1:
-            if self.bit_weight:
-                raise ValueError("bit_weight weighs the choices of several paths: set paths, or leave it out")
+            for name in ("bit_weight", "rate_weight"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} weighs the choices of several paths: set paths, or leave it out")
             return self
+        if self.bit_weight and self.rate_weight:
+            raise ValueError("bit_weight and rate_weight say the same in two ways: leave one out")
         book = self.codebook
         if not isinstance(book, CodebookConfig) or book.codebook_dim is not None or book.lookup != "euclidean":
             raise ValueError("paths lead through entries as wide as the latents, nearest by distance: leave it out")
@@ -186,7 +192,7 @@ def _residual(config: ResidualConfig, dim: int) -> ResidualQuantizer:
         case codebook:
             own = 1 if config.shared else number
             stages = [_one_codebook(codebook, dim, stage=stage) for stage in range(own)]
-            search = {"paths": config.paths, "bit_weight": config.bit_weight}
+            search = {"paths": config.paths, "bit_weight": config.bit_weight, "rate_weight": config.rate_weight}
             return ResidualQuantizer(stages, dim=dim, num_codebooks=number, **dropout, **search)
 
 

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from codec.quantize.base import can_branch
+
 PIECE = 64  # rows searched at once on a CPU, so that their scores stay near the core
 COLUMNS = 64
+UNPAYABLE = 1e9  # stands for an infinite price, so that a path that has no other way does not spoil the sums
 
 
 class PathSearch:
@@ -17,7 +20,7 @@ class PathSearch:
     Least of |x - sum of entries|^2 + sum of prices: of all ways to go on from the best paths of the stages before, each
     stage keeps the best few (Babenko & Lempitsky 2014, section 3). With one path and prices of 0 each stage takes its
     nearest entry. Tables and rows are float32. Tables are centred first, and rows by what they are centred by: far from
-    the origin a rounding error would decide.
+    the origin a rounding error would decide. Entries of infinite price are left out.
 
     Args:
         tables: entries `[K, D]` of each stage.
@@ -25,22 +28,34 @@ class PathSearch:
     """
 
     def __init__(self, tables: Sequence[Tensor], prices: Sequence[Tensor]) -> None:
+        prices = [price.clamp_max(UNPAYABLE) for price in prices]
+        self._codes = [_affordable(price) for price in prices]
+        tables = [table[codes] for table, codes in zip(tables, self._codes, strict=True)]
+        prices = [price[codes] for price, codes in zip(prices, self._codes, strict=True)]
         means = [table.mean(0) for table in tables]
         self._centred = [table - mean for table, mean in zip(tables, means, strict=True)]
-        self._centres = torch.stack(means).cumsum(0)
+        self._centre = torch.stack(means).sum(0)
         self._products = [
             torch.cat((-2 * table, (table.square().sum(1) + price)[:, None], torch.ones_like(price)[:, None]), 1).t()
             for table, price in zip(self._centred, prices, strict=True)
         ]
 
-    def best(self, rows: Tensor, *, width: int, num_stages: int | None = None) -> Tensor:
-        """Codes `[N, num_stages]` (int64) of `rows` `[N, D]` in the first stages (None: all), along `width` paths."""
-        number = num_stages or len(self._centred)
-        rows = rows - self._centres[number - 1]
+    def best(self, rows: Tensor, *, width: int) -> Tensor:
+        """Codes `[N, stages]` (int64) of `rows` `[N, D]`, along `width` paths."""
+        rows = rows - self._centre
         whole = rows.device.type != "cpu" or torch.compiler.is_compiling() or torch.compiler.is_exporting()
         pieces = (rows,) if whole else rows.split(PIECE)
-        tables, products = self._centred[:number], self._products[:number]
-        return torch.cat([_search(piece, tables, products, width) for piece in pieces])
+        found = torch.cat([_search(piece, self._centred, self._products, width) for piece in pieces])
+        return torch.stack([codes[book] for codes, book in zip(self._codes, found.unbind(1), strict=True)], 1)
+
+
+def _affordable(prices: Tensor) -> Tensor:
+    """The codes of a finite price, ascending, and as many others as make a multiple of `COLUMNS`; all in a graph."""
+    order = torch.arange(len(prices), device=prices.device)
+    if not can_branch(prices):
+        return order
+    number = max(1, int((prices < UNPAYABLE).sum()))
+    return order[(prices == UNPAYABLE).int().argsort(stable=True)[: -(-number // COLUMNS) * COLUMNS]]
 
 
 def _search(rows: Tensor, tables: Sequence[Tensor], products: Sequence[Tensor], width: int) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
 from torch import Tensor, nn
 
 from codec.core import dist
+from codec.core.errors import UserError
 from codec.core.precision import float32_island
 from codec.core.types import Quantized
 from codec.quantize.base import Quantizer, check_codes, check_latents, check_num_active, raise_unless_finite
@@ -20,6 +21,8 @@ from codec.quantize.prepared import Prepared
 from codec.quantize.rows import Found, RowQuantizer
 
 FEWEST = 1e-3  # times that a code is taken to have been seen, so that it has a price
+MOST_COUNTED = 32767  # positions that `count_searched` takes: what counts of 16 bits reach
+ROUNDS = 4  # of searching and counting in turns
 
 
 class ResidualQuantizer(Quantizer):
@@ -37,7 +40,11 @@ class ResidualQuantizer(Quantizer):
     squared error of the whole stack over real positions and channels; `perplexity/0` and the like are single stages'.
 
     With `paths` more than 1, `encode` chooses the codes of all stages together (`PathSearch`), weighing squared error
-    against the bits that codes cost by their running counts; training and decoding are as ever.
+    against the bits that codes cost; training and decoding are as ever. With `bit_weight` a bit is worth the same
+    error at every rate, and bits are those of running counts. With `rate_weight` it is worth that share of what the
+    next stage would take off the error for a bit, and bits are those of codes that were searched in this way with as
+    many stages, once `count_searched` has counted them (Chou et al. 1989, entropy-constrained, the entries fixed);
+    codes that were never chosen are then left out.
 
     When training, a sample keeps all stages with probability `1 - dropout`, else the share u^dropout_bias of them with
     u uniform, rounded up; the stages it drops do not see it, and their codes are -1.
@@ -53,14 +60,19 @@ class ResidualQuantizer(Quantizer):
         dropout_bias: float = 1.0,
         paths: int = 1,
         bit_weight: float = 0.0,
+        rate_weight: float = 0.0,
     ) -> None:
         super().__init__(dim)
         assert len({(stage.dim, stage.codebook_size) for stage in stages}) == 1
         self.stages = nn.ModuleList(stages)
         self._num_codebooks = num_codebooks or len(stages)
         self.dropout, self.dropout_bias = dropout, dropout_bias
-        self.paths, self.bit_weight = paths, bit_weight
+        self.paths, self.bit_weight, self.rate_weight = paths, bit_weight, rate_weight
         self._search: Prepared[PathSearch] = Prepared()
+        self.searched_counts: Tensor | None
+        number = self._num_codebooks
+        counts = torch.zeros(number, number, stages[0].codebook_size, dtype=torch.int16) if rate_weight else None
+        self.register_buffer("searched_counts", counts)
 
     @property
     def loss_names(self) -> tuple[str, ...]:
@@ -127,17 +139,58 @@ class ResidualQuantizer(Quantizer):
     def code_counts(self) -> Tensor:
         return torch.cat([stage.code_counts() for stage in self._stages()])
 
+    def encoded_counts(self, num_active: int | None = None) -> Tensor | None:
+        if self.searched_counts is None:
+            return None
+        number = check_num_active(num_active, self.num_codebooks)
+        counts = self.searched_counts[number - 1, :number]
+        return counts.int().clamp_min(1) if bool(counts.any()) else None
+
+    @torch.no_grad()
+    def count_searched(self, latents: Tensor, *, progress: Callable[[int, int], None] | None = None) -> None:
+        """Count the codes that `encode` chooses of `latents` `[b, d, *space]`, at every number of stages.
+
+        Codes are priced by these counts from then on, so they are chosen and counted in turns.
+
+        Args:
+            latents: at most `MOST_COUNTED` positions.
+            progress: called with (numbers of stages done, numbers in all).
+
+        Raises:
+            UserError: there are more.
+        """
+        assert self.searched_counts is not None, "codes are counted for a rate_weight"
+        if (positions := latents[:, 0].numel()) > MOST_COUNTED:
+            raise UserError(f"{positions} positions are more than are counted: take {MOST_COUNTED}")
+        for number, counts in enumerate(self.searched_counts, start=1):
+            counts.zero_()
+            for _ in range(ROUNDS):
+                codes = self.encode(latents, num_active=number).transpose(0, 1).flatten(1)
+                counts[:number] = torch.stack([book.bincount(minlength=self.codebook_size) for book in codes])
+            if progress:
+                progress(number, self.num_codebooks)
+
     def _best_paths(self, latents: Tensor, num_active: int) -> Tensor:
         state = [tensor for stage in self.stages for tensor in (*stage.parameters(), *stage.buffers())]
-        search = self._search.get(self._prepare_search, state, self.bit_weight)
-        codes = search.best(to_rows(latents, None), width=self.paths, num_stages=num_active)
+        if self.searched_counts is not None:
+            state.append(self.searched_counts)
+        settings = (num_active, self.bit_weight, self.rate_weight)
+        search = self._search.get(lambda: self._prepare_search(num_active), state, settings)
+        codes = search.best(to_rows(latents, None), width=self.paths)
         return codes.view(latents.shape[0], *latents.shape[2:], num_active).movedim(-1, 1)
 
-    def _prepare_search(self) -> PathSearch:
-        stages = self._stages()
-        counts = [stage.ema_counts + FEWEST for stage in stages]
-        prices = [self.bit_weight * (count.sum() / count).log2() for count in counts]
-        return PathSearch([stage.entries() for stage in stages if isinstance(stage, CodebookQuantizer)], prices)
+    def _prepare_search(self, num_active: int) -> PathSearch:
+        stages = [stage for stage in self._stages() if isinstance(stage, CodebookQuantizer)]
+        active = stages[:num_active]
+        counts = torch.stack([stage.ema_counts for stage in active])
+        weight: Tensor | float = self.bit_weight
+        if self.searched_counts is not None:
+            following = stages[min(num_active, len(stages) - 1)]
+            weight = self.rate_weight * _worth_of_a_bit(following.entries(), following.ema_counts)
+            searched = self.searched_counts[num_active - 1, :num_active].float()
+            counts = torch.where(searched.any(), searched.where(searched > 0, -FEWEST), counts)
+        prices = weight * _bits(counts)
+        return PathSearch([stage.entries() for stage in active], list(prices))
 
     def _enter(self, latents: Tensor) -> Tensor:
         """What the first stage sees of float32 `latents` `[b, d, *space]`."""
@@ -179,6 +232,25 @@ class ResidualQuantizer(Quantizer):
         sums = torch.stack((torch.where(mask, errors, 0).sum(), mask.sum()))
         error, total = dist.all_reduce_sum(sums) if self.training else sums
         return error / total.clamp_min(1)
+
+
+def _bits(counts: Tensor) -> Tensor:
+    """Of codes that are as common as `counts` `[..., K]` say; without end for `-FEWEST`."""
+    counts = counts + FEWEST
+    return (counts.sum(-1, keepdim=True) / counts).log2()
+
+
+def _worth_of_a_bit(entries: Tensor, counts: Tensor) -> Tensor:
+    """What a stage takes off the squared error of a vector, over the bits that its codes take: 0-d.
+
+    The first is |e|^2 for entry e on average, since each entry is the mean of its vectors.
+
+    Args:
+        entries: `[K, D]`.
+        counts: of their codes, `[K]`.
+    """
+    shares = counts / counts.sum().clamp_min(FEWEST)
+    return (shares * entries.square().sum(1)).sum() / (shares * _bits(counts)).sum().clamp_min(1)
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:

@@ -17,9 +17,9 @@ from codec.priors.base import Condition, Geometry, NeuralPrior
 class PriorTask(nn.Module):
     """Mean negative log-likelihood of a code, given those before it and the levels above (Razavi et al. 2019, 3.2).
 
-    Batches are rows of packed codes. Beside the loss `nll` (nats per code) it tells `bits_per_code`, and what this
-    level costs per position of the signal: `bits_per_pixel`, of sound `bits_per_sample`. These are the information of
-    the codes under the prior, which a file of them exceeds a little.
+    Batches are rows of packed codes, -1 for none. Beside the loss `nll` (nats per code) it tells `bits_per_code`, and
+    what this level costs per position of the signal: `bits_per_pixel`, of sound `bits_per_sample`. These are the
+    information of the codes under the prior, which a file of them exceeds a little.
 
     Args:
         prior: what is trained and exported.
@@ -44,7 +44,7 @@ class PriorTask(nn.Module):
     def forward(self, signal: Tensor, mask: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
         """`{"losses": {"nll": ...}, "stats": ...}`, 0-d tensors, of packed rows `[b, n]`."""
         (*coarser, codes), labels = self.packing.unpack(signal)
-        nll = self.prior.nll(codes, Condition(labels, tuple(coarser))).mean()
+        nll = self.prior.nll(codes, Condition(labels, tuple(coarser))).sum() / (codes >= 0).sum()
         bits = nll.detach() / math.log(2)
         return {
             "losses": {"nll": nll},

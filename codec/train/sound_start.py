@@ -47,7 +47,7 @@ def find_start(model: CodecModel, data: TrainingBatches, *, device: torch.device
         if dist.any_rank(not bool(batch.signal.isfinite().all()), device=device):
             raise blame("the data is", signal=batch.signal, names=batch.names, losses={})
     signals = [batch.signal.to(device) for batch in batches]
-    masks = [_real(model, batch).to(device) for batch in batches]
+    masks = [real_codes(model, batch).to(device) for batch in batches]
     if not trained:
         find_transform(model.encoder, model.decoder, signals, masks=masks, envelope_latents=backend.envelope_latents)
     latents = torch.cat([model.encoder(signal) for signal in signals])
@@ -76,7 +76,7 @@ def _fill(quantizer: Quantizer, latents: Tensor, mask: Tensor) -> None:
     quantizer.load_state_dict({name: x for name, x in filled.items() if not name.startswith(new)}, strict=False)
 
 
-def _real(model: CodecModel, batch: Batch) -> Tensor:
+def real_codes(model: CodecModel, batch: Batch) -> Tensor:
     """Which codes `[b, n]` of a batch stand for a sample that is no padding."""
     mask = torch.ones_like(batch.signal[:, 0], dtype=torch.bool) if batch.mask is None else batch.mask
     real = model.level_mask(mask, model.downsample_factor)

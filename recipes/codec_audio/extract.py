@@ -1,11 +1,17 @@
-"""The corpus through the model, once: its codes in `codes`, memory-mapped, for the prior to learn from."""
+"""The corpus through the model, once: its codes in `codes`, memory-mapped, for the prior to learn from.
+
+A model that searches chooses other codes with few codebooks than with all, so every recording is coded with a number
+of them drawn for it, and the prior learns all rates.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
-from pipeline import STAGES
+import torch.nn.functional as F
+from pipeline import STAGES, Extraction
 from rich.progress import track
 from torch import Tensor
 
@@ -16,6 +22,9 @@ from codec.data.loader import train_entries, validation_entries
 from codec.data.manifest import Entry
 from codec.models.base import CodecModel
 from codec.models.media import AudioMedia
+
+WHOLE = 0.3  # of the recordings are coded with all codebooks,
+BIAS = 1.5  # the others with the share u^BIAS of them, u uniform: what quantizer dropout is in our presets
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -32,29 +41,37 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         if not resume:
             raise UserError(f"{target} already holds codes: pass --resume to keep them, or delete it")
         return
-    data, frames = recipe.data, recipe.codes.frames
+    data = recipe.data
     splits = {"train": train_entries(data, model.media), "validation": validation_entries(data, model.media)}
-    rows = (row for split, entries in splits.items() for row in _rows(model, entries, split, frames))
+    rows = (row for split, entries in splits.items() for row in _rows(model, entries, split, recipe.codes))
     store = write_codes(target, rows, model=model.name, fingerprint=model.fingerprint, levels=model.levels)
-    print(f"{target}: {len(store.index.names)} rows of {frames} frames")
+    print(f"{target}: {len(store.index.names)} rows of {recipe.codes.frames} frames")
 
 
-def _rows(model: CodecModel, entries: tuple[Entry, ...], split: str, frames: int) -> Iterator[CodeRows]:
-    """Rows of `frames` codes, running on from recording to recording; each has the name of the one that it ends in."""
-    held: Tensor | None = None
+def _rows(model: CodecModel, entries: tuple[Entry, ...], split: str, extraction: Extraction) -> Iterator[CodeRows]:
+    """Rows of codes, running on from recording to recording of as many codebooks; named after where they end."""
+    held: dict[int, Tensor] = {}
+    draw, frames = np.random.default_rng(extraction.seed), extraction.frames
     for entry in track(entries, f"extracting {split}"):
-        codes = _codes(model, entry)
-        held = codes if held is None else torch.cat((held, codes), 2)
-        count = held.shape[2] // frames
+        active = _number_of_codebooks(model.rates, draw)
+        codes = _codes(model, entry, active)
+        codes = torch.cat((held[active], codes), 2) if active in held else codes
+        count = codes.shape[2] // frames
         if count:
-            rows = held[:, :, : count * frames].unflatten(2, (count, frames)).movedim(2, 0).flatten(0, 1)
+            rows = codes[:, :, : count * frames].unflatten(2, (count, frames)).movedim(2, 0).flatten(0, 1)
             yield CodeRows((rows,), (str(entry.path),) * count, split)
-            held = held[:, :, count * frames :]
+        held[active] = codes[:, :, count * frames :]
 
 
-def _codes(model: CodecModel, entry: Entry) -> Tensor:
-    """The codes `[1, q, frames]` of a recording."""
+def _number_of_codebooks(rates: Sequence[int], draw: np.random.Generator) -> int:
+    """All in `WHOLE` of the recordings, in the others mostly few."""
+    whole, share = draw.random(2)
+    return rates[-1] if whole < WHOLE else rates[int(share**BIAS * len(rates))]
+
+
+def _codes(model: CodecModel, entry: Entry, active: int) -> Tensor:
+    """The codes `[1, q, frames]` of a recording in the first codebooks, -1 in the others."""
     assert isinstance(model.media, AudioMedia)
     signal, _ = read_audio(entry.path, sample_rate=model.media.sample_rate, channels=model.media.channels)
-    (codes,) = model.encode(signal[None])
-    return codes.cpu()
+    (codes,) = model.encode(signal[None], num_active=active)
+    return F.pad(codes.cpu(), (0, 0, 0, model.rates[-1] - active), value=-1)

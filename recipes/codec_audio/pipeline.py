@@ -21,10 +21,12 @@ class Extraction(Config):
     """How the codes of the corpus, recording after recording, are cut into rows that the prior learns from.
 
     Attributes:
-        frames: codes in a row; the rest of a split that fills none is left out.
+        frames: codes in a row; what is left of a split and fills none is left out.
+        seed: of the numbers of codebooks that recordings are coded with.
     """
 
     frames: PositiveInt = 500
+    seed: int = 0
 
 
 class FrameTraining(PriorTraining):

@@ -13,7 +13,7 @@ from codec.checkpoint.prior import load_prior, save_prior
 from codec.core import dist
 from codec.core.errors import UserError
 from codec.data.code_store import CodeStore, count_codes
-from codec.entropy import FrequencyTable, encode_symbols
+from codec.files.payload import ChunkCoder
 from codec.models.base import CodecModel
 from codec.priors.base import NeuralPrior
 from codec.priors.frame_coding import FrameCodingPrior
@@ -67,14 +67,18 @@ def _vectors(model: CodecModel) -> Tensor:
 
 def _savings(prior: FrameCodingPrior, store: CodeStore, model: CodecModel) -> dict[str, float]:
     """Bits of a code of the validation rows by number of codebooks, with counts alone and with the prior; told, too."""
-    tables = [FrequencyTable.from_counts(counts) for counts in count_codes(store, 0)]
-    rows = [store.codes[0][item].astype(np.int64) for item in store.items_of("validation")[:TOLD_ROWS]]
+    rows: dict[int, list[np.ndarray]] = {}
+    for item in store.items_of("validation")[:TOLD_ROWS]:
+        codes = store.read(0, item)
+        active = int((codes[:, 0] >= 0).sum())
+        rows.setdefault(active, []).append(codes[None, :active])
     savings = {}
-    for active in model.rates if rows else ():
-        num_codes = active * rows[0].shape[1] * len(rows)
-        counted = sum(len(encode_symbols(list(zip(row, tables[:active], strict=False)))) for row in rows)
-        predicted = sum(len(prior.encode((row[None, :active],))) for row in rows)
-        savings[f"bits_per_code_{active}"] = round(8 * predicted / num_codes, 4)
-        print(f"{active} codebooks: {8 * counted / num_codes:.3f} bits a code counted, ", end="")
-        print(f"{8 * predicted / num_codes:.3f} predicted")
+    for active in sorted(rows):
+        counted = ChunkCoder([histogram.cpu().numpy() for histogram in model.code_histograms(active)])
+        predicted = ChunkCoder.of(model, active, prior)
+        num_codes = sum(codes.size for codes in rows[active])
+        bits = [8 * sum(len(coder.encode((codes,))[0]) for codes in rows[active]) for coder in (counted, predicted)]
+        savings[f"bits_per_code_{active}"] = round(bits[1] / num_codes, 4)
+        told = " counted, ".join(f"{total / num_codes:.3f}" for total in bits)
+        print(f"{active} codebooks: {told} predicted, bits a code")
     return savings

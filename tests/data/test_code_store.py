@@ -15,7 +15,7 @@ import torch
 from codec.core.errors import UserError
 from codec.core.grid import Grid
 from codec.data.code_batches import Packing, TrainingCodes, ValidationCodes
-from codec.data.code_store import CodeRows, CodeStore, extracted, open_codes, write_codes
+from codec.data.code_store import CodeRows, CodeStore, count_codes, extracted, open_codes, write_codes
 
 TOP = Grid(num_codebooks=1, codebook_size=500, downsample_factor=8)
 BOTTOM = Grid(num_codebooks=2, codebook_size=1 << 17, downsample_factor=4)
@@ -52,6 +52,21 @@ def test_what_was_written_comes_back(tmp_path) -> None:
     assert store.index.splits == ("train",) * 8 + ("validation",) * 4
     assert (store.index.model, store.index.fingerprint) == ("toy", "0123456789abcdef")
     assert [level.size for level in store.index.levels] == [(2, 3), (4, 6)]
+
+
+def test_items_may_do_without_codebooks_and_those_are_not_counted(tmp_path) -> None:
+    rows = _rows(labelled=False)
+    for part in rows:
+        part.codes[1][1, 1] = -1
+    store = write_codes(tmp_path / "codes", rows, **MARK)
+    expected = torch.cat([part.codes[1] for part in rows]).numpy()
+    np.testing.assert_array_equal(store.read(1, np.arange(12)), expected)
+    np.testing.assert_array_equal(store.read(1, 5), expected[5])
+    assert store.codes[1].max() == (1 << 32) - 1
+    assert count_codes(store, 1).sum(1).tolist() == [8 * 24, 6 * 24]
+    batch = TrainingCodes(store, 1, batch_size=12, seed=0, rank=0, world_size=1)
+    (_, codes), _ = batch.packing.unpack(batch.batch(0).signal)
+    assert int((codes < 0).sum()) == 24 * sum(name.split("-")[1] == "1.png" for name in batch.batch(0).names) > 0
 
 
 def test_codes_stay_on_the_disk_until_they_are_looked_at(tmp_path) -> None:

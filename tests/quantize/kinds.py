@@ -47,6 +47,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "codebook": {"kind": "gradient", **_SMALL, "codebook_dim": 3},
     },
     "residual-paths": {"kind": "residual", "num_codebooks": 3, "paths": 4, "bit_weight": 0.1, "codebook": _EMA},
+    "residual-rated": {"kind": "residual", "num_codebooks": 3, "paths": 4, "rate_weight": 0.5, "codebook": _EMA},
     "residual-shared": {"kind": "residual", "num_codebooks": 3, "shared": True, "codebook": _EMA},
     "residual-fsq": {"kind": "residual", "num_codebooks": 3, "codebook": {"kind": "fsq", "levels": [4, 3]}},
     "residual-lfq": {"kind": "residual", "num_codebooks": 3, "codebook": {"kind": "lfq", "codebook_bits": DIM}},

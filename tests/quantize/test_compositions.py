@@ -43,7 +43,8 @@ def _exact(tensor: Tensor) -> np.ndarray:
 # Every composition
 
 
-GREEDY = [name for name in STACKED if name != "residual-paths"]
+SEARCHED = ("residual-paths", "residual-rated")
+GREEDY = [name for name in STACKED if name not in SEARCHED]
 """Those whose `encode` takes the codes that training would."""
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from codec.quantize import Quantizer
 from tests.quantize.kinds import DIM, ONE_OF_EACH, SPECS, build, latents, trained
 
-QUICK = (*ONE_OF_EACH, "residual-paths")
+QUICK = (*ONE_OF_EACH, "residual-paths", "residual-rated")
 
 every_kind = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SPECS]

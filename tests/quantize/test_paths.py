@@ -1,6 +1,7 @@
 """Searching several paths: as good as trying everything where that can be done, and on the whole better than greed."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -116,16 +117,19 @@ def test_the_least_of_many_scores_are_found_as_by_sorting(seed, number, blocks):
         {"paths": 2, "codebook": {"kind": "ema", "lookup": "cosine"}},
         {"paths": 2, "codebook": {"kind": "ema", "codebook_dim": 2}},
         {"bit_weight": 0.5},
+        {"rate_weight": 0.5},
+        {"paths": 2, "bit_weight": 0.5, "rate_weight": 0.5},
     ],
 )
 def test_searches_that_mean_nothing_are_refused(wrong):
-    with pytest.raises(UserError, match="leave it out"):
+    with pytest.raises(UserError, match=r"leave (it|one) out"):
         parse_quantizer({"kind": "residual"} | wrong)
 
 
-@pytest.mark.parametrize("change", ["entry", "count", "load", "moved", "bit_weight"])
+@pytest.mark.parametrize("change", ["entry", "count", "load", "moved", "weight", "counted"])
 def test_a_search_is_kept_until_what_it_was_made_of_changes(change):
-    quantizer, latents = _trained(4, bit_weight=0.1)
+    weight = "rate_weight" if change == "counted" else "bit_weight"
+    quantizer, latents = _trained(4, **{weight: 0.1})
     quantizer.encode(latents)
     with torch.no_grad():
         if change == "entry":
@@ -138,17 +142,74 @@ def test_a_search_is_kept_until_what_it_was_made_of_changes(change):
             )
         elif change == "moved":
             quantizer.stages[1].codebook = 2 * quantizer.stages[1].codebook  # pyright: ignore
+        elif change == "counted":
+            quantizer.count_searched(latents)  # pyright: ignore
         else:
             quantizer.bit_weight = 2.0  # pyright: ignore
     codes = quantizer.encode(latents)
-    fresh, _ = _trained(4, bit_weight=float(quantizer.bit_weight))  # pyright: ignore
+    fresh, _ = _trained(4, **{weight: float(getattr(quantizer, weight))})
     fresh.load_state_dict(quantizer.state_dict())
     assert torch.equal(codes, fresh.encode(latents))
 
 
 def test_a_search_is_made_once_for_many_recordings(monkeypatch):
     quantizer, latents = _trained(4)
-    quantizer.encode(latents, num_active=2)
+    quantizer.encode(latents)
     monkeypatch.setattr("codec.quantize.residual.PathSearch", None)
     with torch.inference_mode():
         assert quantizer.encode(latents).shape == (4, 6, 200)
+
+
+def _trade(quantizer, latents, depth, worth):
+    """Squared error of a position, and with it bits by the counts of these very codes, weighed by `worth`."""
+    codes = quantizer.encode(latents, num_active=depth)
+    error = float((quantizer.decode(codes) - latents).square().sum(1).mean())
+    shares = [book.flatten().bincount(minlength=32).double() / book.numel() for book in codes.unbind(1)]
+    bits = float(sum(torch.special.entr(share).sum() for share in shares)) / math.log(2)
+    return error, error + worth * bits
+
+
+def _worth(quantizer, stage):
+    """Of a bit: what `stage` takes off the squared error, over what its codes take, by its own counts."""
+    book, counts = quantizer.stages[stage].codebook.double(), quantizer.stages[stage].ema_counts.double()
+    shares = counts / counts.sum()
+    bits = torch.special.entr(shares).sum() / math.log(2)
+    return float((shares * book.square().sum(1)).sum() / bits)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 6])
+def test_counting_what_is_searched_makes_a_better_trade_of_bits_and_error(depth):
+    quantizer, latents = _trained(16, rate_weight=1.0)
+    worth = _worth(quantizer, min(depth, 5))
+    error, before = _trade(quantizer, latents, depth, worth)
+    free, _ = _trained(16)
+    free.load_state_dict({name: value for name, value in quantizer.state_dict().items() if name != "searched_counts"})
+    least, unweighed = _trade(free, latents, depth, worth)
+    quantizer.count_searched(latents)
+    after = _trade(quantizer, latents, depth, worth)[1]
+    assert after < before < unweighed and least < error
+
+
+def test_searched_codes_are_counted_at_every_rate_and_kept_with_the_weights():
+    quantizer, latents = _trained(4, rate_weight=1.0)
+    assert quantizer.encoded_counts(2) is None
+    told = []
+    quantizer.count_searched(latents, progress=lambda done, total: told.append((done, total)))
+    assert told == [(number, 6) for number in range(1, 7)]
+    loaded, _ = _trained(4, rate_weight=1.0)
+    loaded.load_state_dict(quantizer.state_dict())
+    for depth in range(1, 7):
+        counts = loaded.encoded_counts(depth)
+        assert counts is not None and counts.shape == (depth, 32) and int(counts.min()) >= 1
+        rare = (quantizer.searched_counts[depth - 1, :depth] == 0).sum(1)
+        assert torch.equal(counts.sum(1) - rare, torch.full((depth,), 800))
+    assert torch.equal(loaded.encoded_counts(), loaded.encoded_counts(6))
+    assert not quantizer.searched_counts[2, 3:].any(), "with three stages nothing is known of a fourth"
+    with pytest.raises(UserError, match="has 6 codebooks"):
+        loaded.encoded_counts(7)
+
+
+def test_more_positions_than_can_be_counted_are_refused():
+    quantizer, _ = _trained(4, rate_weight=1.0)
+    with pytest.raises(UserError, match="32768 positions"):
+        quantizer.count_searched(torch.zeros(1, 8, 32768))

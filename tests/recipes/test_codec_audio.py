@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from codec.core.config import load_config
 from codec.core.errors import UserError
 from codec.data.code_store import open_codes
 from codec.models import build_model
+from codec.models.audio_codec import AudioCodec
 from codec.priors.base import Geometry
 from codec.priors.build import build_neural_prior
 from codec.priors.frame_export import frames_to_integers
@@ -40,7 +42,13 @@ def _config(manifest: Path) -> dict:
             "media": {"kind": "audio", "sample_rate": 8000},
             "backend": {"kind": "spectral", **backend},
             "latent_dim": 4,
-            "quantizer": {"kind": "residual", "num_codebooks": 3, "codebook": {"kind": "ema", "codebook_size": 8}},
+            "quantizer": {
+                "kind": "residual",
+                "num_codebooks": 3,
+                "paths": 2,
+                "rate_weight": 1.0,
+                "codebook": {"kind": "ema", "codebook_size": 8},
+            },
             "chunk": 50,
         },
         "losses": {"mse": 1.0, "commitment": 0.25},
@@ -75,7 +83,7 @@ def finished(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of all stages, through the command."""
     run = tmp_path_factory.mktemp("runs") / "finished"
     assert main(["train", "codec_audio", "--config", str(preset), "--run", str(run)]) == 0
-    for stage in ("extract", "prior"):
+    for stage in ("count", "extract", "prior"):
         assert main(["train", "codec_audio", "--stage", stage, "--run", str(run)]) == 0
     return run
 
@@ -92,14 +100,51 @@ def test_every_preset_has_a_prior_for_its_codes_of_some_200_kilobytes_a_codebook
     assert num_bytes < 2.1e5 * levels[0].num_codebooks
 
 
-def test_the_stored_codes_are_those_of_the_model_one_recording_after_another(finished: Path, preset: Path) -> None:
+def test_the_stored_codes_are_those_of_the_model_at_some_rate_one_recording_after_another(
+    finished: Path, preset: Path
+) -> None:
     model, store = load_model(finished, device="cpu"), open_codes(finished / "codes")
+    seen = set()
     for split, numbers in (("train", range(4)), ("validation", range(4, 6))):
         signals = [soundfile.read(preset.parent / f"{number}.wav", dtype="float32")[0] for number in numbers]
-        whole = torch.cat([model.encode(torch.from_numpy(signal)[None, None])[0] for signal in signals], 2)
-        stored = np.concatenate(list(store.codes[0][store.items_of(split)]), axis=1)
-        assert stored.shape[1] == whole.shape[2] // 30 * 30
-        assert np.array_equal(stored, whole[0, :, : stored.shape[1]].numpy())
+        items = store.read(0, store.items_of(split))
+        for active in model.rates:
+            rows = [item[:active] for item in items if int((item[:, 0] >= 0).sum()) == active]
+            assert all((item[active:] < 0).all() for item in items if int((item[:, 0] >= 0).sum()) == active)
+            coded = [model.encode(torch.from_numpy(x)[None, None], num_active=active)[0][0].numpy() for x in signals]
+            for row in rows:
+                seen.add(active)
+                assert any(_holds(np.concatenate(run, axis=1), row) for run in _runs(coded))
+    assert len(seen) > 1
+
+
+def _runs(parts: list) -> list[list]:
+    """Every choice of some of them, in order."""
+    return [list(some) for count in range(1, len(parts) + 1) for some in combinations(parts, count)]
+
+
+def _holds(codes: np.ndarray, row: np.ndarray) -> bool:
+    width = row.shape[1]
+    return any(np.array_equal(codes[:, place : place + width], row) for place in range(codes.shape[1] - width + 1))
+
+
+def test_counted_codes_are_the_models_and_are_counted_once(finished: Path, capsys) -> None:
+    model = load_model(finished, device="cpu")
+    assert isinstance(model, AudioCodec)
+    counts = model.quantizer.encoded_counts(2)
+    assert counts is not None and torch.equal(model.code_histograms(2)[0], counts)
+    count = load_stage(RECIPE, "count")
+    with pytest.raises(UserError, match="are counted: pass --resume"):
+        count.main(None, [], str(finished), False)
+    count.main(None, [], str(finished), True)
+    assert load_model(finished, device="cpu").fingerprint == model.fingerprint
+
+
+def test_a_model_that_weighs_no_rates_has_nothing_to_count(preset: Path, tmp_path: Path) -> None:
+    plain = ["model.quantizer.rate_weight=0", "model.quantizer.paths=1"]
+    assert main(["train", "codec_audio", "--config", str(preset), "--run", str(tmp_path), *plain]) == 0
+    with pytest.raises(UserError, match="rate_weight, which this run's model does not have"):
+        load_stage(RECIPE, "count").main(None, [], str(tmp_path), False)
 
 
 @pytest.mark.parametrize("active", ["1", "3"])
@@ -125,7 +170,7 @@ def test_the_prior_is_the_models_and_tells_what_it_saves(finished: Path, capsys)
     load_stage(RECIPE, "prior").main(None, [], str(finished), True)
     assert (finished / "coding" / PRIOR_FILE).read_bytes() == before
     told = capsys.readouterr().out
-    assert told.count("bits a code counted") == 3 and "validation bits_per_code" in told
+    assert " counted, " in told and " predicted, bits a code" in told and "validation bits_per_code" in told
 
 
 def test_codes_that_are_there_are_kept_only_if_that_is_asked_for(finished: Path) -> None:
