@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from codec.checkpoint.store import read_tensors, write_tensors
 from codec.checkpoint.weights import fill, fingerprint_of
@@ -22,6 +23,17 @@ PRIOR_KEY = "codec-prior"
 FORMAT = 1
 
 
+class PriorCard(BaseModel):
+    """What is known of a prior, and whatever else its makers said.
+
+    Attributes:
+        bits_per_code: see `CodingPrior`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    bits_per_code: dict[PositiveInt, PositiveFloat] = {}
+
+
 class PriorHeader(Config):
     """What a file says of the prior in it; `model_fingerprint` is of the model whose codes it is about."""
 
@@ -31,7 +43,7 @@ class PriorHeader(Config):
     model_fingerprint: str
     config: PriorConfig
     geometry: Geometry
-    card: dict[str, Any]
+    card: PriorCard
 
 
 def save_prior(
@@ -90,6 +102,8 @@ def load_prior(path: str | Path, *, device: str | torch.device = "auto") -> Prio
     prior = build_prior(header.config, header.geometry)
     fill(prior, tensors, path)
     prior.name, prior.fingerprint, prior.model_fingerprint = header.name, header.fingerprint, header.model_fingerprint
+    if isinstance(prior, CodingPrior):
+        prior.bits_per_code = header.card.bits_per_code
     return prior.to(target).eval().requires_grad_(False)
 
 

@@ -47,7 +47,7 @@ def encode_file(
         model: a model, or what `codec.load` takes.
         num_active: use only the first codebooks of each level: fewer bits. All if None.
         bitrate_bps: instead of `num_active`, the bits per second that a recording, with all its channels, should take:
-            the nearest rate that the model has, by how common its codes were in training.
+            the nearest rate that the model has, by how common its codes were in training, or by what the prior took.
         prior: what predicts the codes, for a smaller file: `auto` for the prior bundled with the model where there is
             one, `none`, a bundled name, a folder or file, or the prior itself. To decode, the same one is needed.
         mono: mix a recording's channels down to one, or turn a picture grey.
@@ -68,8 +68,8 @@ def encode_file(
         started = time.perf_counter()
         levels, notes = active_levels(model, num_active), signal.notes
         if bitrate_bps is not None and isinstance(signal.media, AudioHeader):
-            levels = nearest_levels(model, bitrate_bps, signal.rows)
-            notes += (_chosen(bitrate_bps, levels, expected_bps(model, levels, signal.rows)),)
+            levels = nearest_levels(model, bitrate_bps, signal.rows, coding_prior)
+            notes += (_chosen(bitrate_bps, levels, expected_bps(model, levels, signal.rows, coding_prior)),)
         header = new_header(model, levels, signal.media, signal.rows, coding_prior)
         coder = ChunkCoder.of(model, header.num_active, coding_prior)
         sealed_alpha = None if signal.alpha is None else pack_alpha(signal.alpha)

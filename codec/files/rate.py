@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from codec.core.errors import UserError
 from codec.core.wording import counted
 from codec.files.errors import WrongMediaError
 from codec.files.header import LevelHeader
 from codec.models.base import CodecModel
 from codec.models.media import AudioMedia
+from codec.priors.coding import CodingPrior
 
 _BITRATE = re.compile(r"(\d+|\d+\.\d+)(k?)", re.ASCII)
 
@@ -51,18 +54,26 @@ def active_levels(model: CodecModel, num_active: int | None) -> tuple[LevelHeade
     )
 
 
-def expected_bps(model: CodecModel, levels: Sequence[LevelHeader], rows: int = 1) -> float:
+def expected_bps(
+    model: CodecModel, levels: Sequence[LevelHeader], rows: int = 1, prior: CodingPrior | None = None
+) -> float:
     """Bits per second of codes that are as common as in training: frame rate times entropy, over codebooks and rows.
 
-    A learned prior takes less, a recording unlike those of training more.
+    A recording unlike those of training takes more.
 
     Args:
         levels: the model's, with as many codebooks as are in use.
         rows: signals coded side by side.
+        prior: what codes them, if it was measured what it takes; between rates that were, in proportion.
     """
     media = model.media
     assert isinstance(media, AudioMedia)
     most = max(level.num_active for level in levels)
+    if prior and prior.bits_per_code:
+        measured = sorted(prior.bits_per_code.items())
+        per_code = np.interp(most, [books for books, _ in measured], [bits for _, bits in measured])
+        codes = sum(media.sample_rate / level.downsample_factor * level.num_active for level in levels)
+        return rows * float(per_code) * codes
     bits = 0.0
     for level, histogram in zip(levels, model.code_histograms(most), strict=True):
         share = histogram[: level.num_active].double()
@@ -72,8 +83,12 @@ def expected_bps(model: CodecModel, levels: Sequence[LevelHeader], rows: int = 1
     return rows * bits
 
 
-def nearest_levels(model: CodecModel, bitrate_bps: float, rows: int = 1) -> tuple[LevelHeader, ...]:
+def nearest_levels(
+    model: CodecModel, bitrate_bps: float, rows: int = 1, prior: CodingPrior | None = None
+) -> tuple[LevelHeader, ...]:
     """The levels of that rate of the model whose expected bits per second are nearest; of two as near, the lower.
+
+    Args: as of `expected_bps`.
 
     Raises:
         WrongMediaError: the model codes pictures.
@@ -83,5 +98,5 @@ def nearest_levels(model: CodecModel, bitrate_bps: float, rows: int = 1) -> tupl
         raise WrongMediaError(f"a bitrate is of sound, and {model.name} codes pictures: give --num-active instead")
     return min(
         (active_levels(model, num_active) for num_active in model.rates),
-        key=lambda levels: abs(expected_bps(model, levels, rows) - bitrate_bps),
+        key=lambda levels: abs(expected_bps(model, levels, rows, prior) - bitrate_bps),
     )

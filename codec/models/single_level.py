@@ -8,7 +8,7 @@ from torch import Tensor
 
 from codec.core.overlap import Span
 from codec.core.types import Quantized
-from codec.models.base import CodecModel
+from codec.models.base import CodecModel, Reconstruction
 from codec.models.chunking import Window
 from codec.nn.chain import Chain
 from codec.quantize.base import Quantizer
@@ -24,6 +24,12 @@ class SingleLevelCodec(CodecModel):
     @property
     def quantizers(self) -> Sequence[Quantizer]:
         return (self.quantizer,)
+
+    def reconstruct_codes(self, codes: Tensor) -> Reconstruction:
+        """What the decoder makes of `codes` `[b, q, *space]`, -1 for none; gradients are for the decoder alone."""
+        latents = self.quantizer.decode(codes)
+        outputs = self.decoder(latents)
+        return Reconstruction(self._point(outputs), (Quantized(latents, codes),), outputs)
 
     def _reconstruct(
         self, signal: Tensor, masks: Sequence[Tensor | None], num_active: Sequence[int | None]

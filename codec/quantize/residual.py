@@ -89,7 +89,7 @@ class ResidualQuantizer(Quantizer):
     def forward(self, latents: Tensor, *, mask: Tensor | None = None, num_active: int | None = None) -> Quantized:
         check_latents(latents, self.dim, mask)
         active = self._stages()[: check_num_active(num_active, self.num_codebooks)]
-        depth = self._draw_depth(latents, len(active))
+        depth = self.draw_depth(len(latents), len(active), device=latents.device) if self.training else None
         with float32_island(latents.device.type):
             real = latents.float() if mask is None else torch.where(mask[:, None], latents.float(), 0)
             anchor = residual = self._enter(real)
@@ -138,6 +138,17 @@ class ResidualQuantizer(Quantizer):
 
     def code_counts(self) -> Tensor:
         return torch.cat([stage.code_counts() for stage in self._stages()])
+
+    def draw_depth(
+        self, samples: int, num_stages: int | None = None, *, device: torch.device | None = None
+    ) -> Tensor | None:
+        """How many of the first stages (None: all) each sample of a training batch keeps, `[b]`; None if all do."""
+        stages = num_stages or self.num_codebooks
+        if self.dropout == 0 or stages == 1:
+            return None
+        drop, share = torch.rand(2, samples, device=device)
+        kept = (share**self.dropout_bias * stages).long().clamp_max(stages - 1) + 1
+        return torch.where(drop < self.dropout, kept, stages)
 
     def encoded_counts(self, num_active: int | None = None) -> Tensor | None:
         if self.searched_counts is None:
@@ -215,14 +226,6 @@ class ResidualQuantizer(Quantizer):
                     stage.learn([found for peer, found in zip(active, founds, strict=True) if peer is stage])
                 )
         return restarts
-
-    def _draw_depth(self, latents: Tensor, stages: int) -> Tensor | None:
-        """How many stages each sample keeps, `[b]`; None if all keep all."""
-        if not self.training or self.dropout == 0 or stages == 1:
-            return None
-        drop, share = torch.rand(2, latents.shape[0], device=latents.device)
-        kept = (share**self.dropout_bias * stages).long().clamp_max(stages - 1) + 1
-        return torch.where(drop < self.dropout, kept, stages)
 
     @torch.no_grad()
     def _distortion(self, remainder: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from pydantic import Field, PositiveInt, model_validator
 
 from codec.checkpoint.model import load_weights
+from codec.models.base import CodecModel
 from codec.models.build import build_model
 from codec.train.adversarial import Adversary, SoundAdversaryConfig
 from codec.train.balancer import BalancerConfig
 from codec.train.recipe import ReconstructionConfig
 from codec.train.task import ReconstructionTask
+
+TaskT = TypeVar("TaskT", bound=ReconstructionTask)
 
 
 class SoundConfig(ReconstructionConfig):
@@ -49,7 +54,7 @@ class SoundConfig(ReconstructionConfig):
 
 
 def build_sound_task(config: SoundConfig) -> ReconstructionTask:
-    """The model of `config` with its losses; torch's global random state decides the weights.
+    """A model of `config` with its losses; torch's global random state decides the weights.
 
     Raises:
         UserError: losses that are unknown, incomplete or without what they need; a model to start from that does not
@@ -58,7 +63,12 @@ def build_sound_task(config: SoundConfig) -> ReconstructionTask:
     model = build_model(config.model)
     if config.start_from:
         load_weights(model, config.start_from)
-    return ReconstructionTask(
+    return sound_task(ReconstructionTask, model, config)
+
+
+def sound_task(kind: type[TaskT], model: CodecModel, config: SoundConfig) -> TaskT:
+    """A task of that kind of `model` with the losses of `config`; errors as of the task."""
+    return kind(
         model,
         config.losses,
         adversary=Adversary(config.adversary, channels=model.media.channels) if config.adversary else None,

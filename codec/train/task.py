@@ -86,7 +86,7 @@ class ReconstructionTask(nn.Module):
 
     def forward(self, signal: Tensor, mask: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
         """Losses of a batch, unweighted, and statistics: `{"losses": ..., "stats": ...}`, 0-d tensors by name."""
-        result = self.model(signal, mask=mask)
+        result = self._run(signal, mask)
         losses, stats = self._reconstruction(result, signal, mask)
         if self.adversary and self.training:
             judged = self.adversary(result.signal, signal, mask)
@@ -125,6 +125,9 @@ class ReconstructionTask(nn.Module):
     def export(self, folder: Path, *, name: str) -> None:
         """Write the model as it is now, ready for `codec.load`."""
         save_model(self.model, folder, name=name)
+
+    def _run(self, signal: Tensor, mask: Tensor | None) -> Reconstruction:
+        return self.model(signal, mask=mask)
 
     def _counting(self, name: str, result: Reconstruction, mask: Tensor | None) -> Tensor | None:
         """Where the loss `name` counts, `[b, *space]`: not in samples that use too few codebooks for it."""

@@ -1,7 +1,7 @@
 """What the stages share: one config, and one run folder that each stage adds to.
 
-`checkpoints/best` is the model, `codes` what it makes of the corpus, `prior` the training of the prior, `coding` the
-prior that files are coded with.
+`checkpoints/best` is the model, `decoder` the training of its decoder alone, `codes` what it makes of the corpus,
+`prior` the training of the prior, `coding` the prior that files are coded with.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 
 from codec.core.config import Config
 from codec.priors.frames import FrameConfig
+from codec.train.config import LoopConfig
 from codec.train.prior_run import PriorTraining
 from codec.train.sound import SoundConfig
 from codec.train.stages import Stages
@@ -29,6 +30,12 @@ class Extraction(Config):
     seed: int = 0
 
 
+class DecoderTraining(Config):
+    """How the decoder learns on alone; with the data and losses of the recipe."""
+
+    loop: LoopConfig
+
+
 class FrameTraining(PriorTraining):
     """The prior, which becomes integers to code with, and how it is trained."""
 
@@ -38,6 +45,7 @@ class FrameTraining(PriorTraining):
 class Recipe(SoundConfig):
     """Everything this recipe can be told."""
 
+    decoder: DecoderTraining | None = None
     codes: Extraction = Extraction()
     prior: FrameTraining | None = None
 

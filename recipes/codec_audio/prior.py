@@ -45,7 +45,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     if not train_prior(recipe.prior, store, 0, folder / "prior", resume=resume, prepare=prepare) or dist.rank():
         return
     coding = frames_to_integers(cast(FramePrior, load_prior(folder / "prior", device="cpu")))
-    card = _savings(coding, store, model)
+    card = {"bits_per_code": _savings(coding, store, model)}
     target = folder / "coding"
     fingerprint = save_prior(coding, target, name=model.name, model_fingerprint=model.fingerprint, card=card)
     print(f"{target}: prior {fingerprint} to code with: codec encode --prior {target}")
@@ -65,7 +65,7 @@ def _vectors(model: CodecModel) -> Tensor:
     return torch.stack(vectors)
 
 
-def _savings(prior: FrameCodingPrior, store: CodeStore, model: CodecModel) -> dict[str, float]:
+def _savings(prior: FrameCodingPrior, store: CodeStore, model: CodecModel) -> dict[int, float]:
     """Bits of a code of the validation rows by number of codebooks, with counts alone and with the prior; told, too."""
     rows: dict[int, list[np.ndarray]] = {}
     for item in store.items_of("validation")[:TOLD_ROWS]:
@@ -78,7 +78,7 @@ def _savings(prior: FrameCodingPrior, store: CodeStore, model: CodecModel) -> di
         predicted = ChunkCoder.of(model, active, prior)
         num_codes = sum(codes.size for codes in rows[active])
         bits = [8 * sum(len(coder.encode((codes,))[0]) for codes in rows[active]) for coder in (counted, predicted)]
-        savings[f"bits_per_code_{active}"] = round(bits[1] / num_codes, 4)
+        savings[active] = round(bits[1] / num_codes, 4)
         told = " counted, ".join(f"{total / num_codes:.3f}" for total in bits)
         print(f"{active} codebooks: {told} predicted, bits a code")
     return savings

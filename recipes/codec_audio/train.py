@@ -1,6 +1,6 @@
 """A codec of sound: recordings in, a model of many rates and the prior that makes its files small out.
 
-Three stages, one run folder: train, then `--stage extract` and `--stage prior`.
+Five stages, one run folder: train, then `--stage count`, `--stage decoder`, `--stage extract` and `--stage prior`.
 
 codec train codec_audio --config speech16k_cpu.yaml data.train=corpus/manifest.jsonl
 """

@@ -10,12 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.core.errors import UserError
+from codec.core.grid import Grid
 from codec.data.audio import write_audio
 from codec.files import encode_file
 from codec.files.header import nominal_bps
 from codec.files.rate import active_levels, expected_bps, nearest_levels, parse_bitrate
 from codec.models.build import build_model
 from codec.models.vqvae import VQVAE
+from codec.priors.base import Geometry
+from codec.priors.frame_coding import FrameCodingConfig, FrameCodingPrior
+from codec.priors.frames import FrameConfig
 from tests.files.media import tone
 from tests.models.kinds import CONFIGS
 
@@ -45,6 +49,20 @@ def test_codes_that_training_seldom_saw_cost_less_than_they_do_nominally() -> No
     assert expected_bps(model, levels) == pytest.approx(1000 * (5 + 1), rel=1e-3)
     assert expected_bps(model, active_levels(model, 1), rows=2) == pytest.approx(2 * 5000)
     assert [level.num_active for level in nearest_levels(model, 6400.0)] == [2]
+
+
+def test_where_it_was_measured_what_a_prior_takes_that_is_what_counts() -> None:
+    model = MODELS["sound"]  # 2 codebooks at 1000 frames a second
+    grids = [Grid.of(level) for level in model.levels]
+    config = FrameCodingConfig(frames=FrameConfig(embedding_dim=2, hidden=2, features=2), exponentials=4)
+    prior = FrameCodingPrior(config, Geometry(ndim=1, level=grids[0]))
+    assert nearest_levels(model, 7500.0, prior=prior) == nearest_levels(model, 7500.0)
+    prior.bits_per_code = {1: 4.0, 2: 3.0}
+    assert expected_bps(model, active_levels(model, 1), rows=2, prior=prior) == pytest.approx(8000)
+    assert expected_bps(model, active_levels(model, 2), prior=prior) == pytest.approx(6000)
+    assert [level.num_active for level in nearest_levels(model, 5001.0, prior=prior)] == [2]
+    prior.bits_per_code = {2: 3.5}
+    assert expected_bps(model, active_levels(model, 1), prior=prior) == pytest.approx(3500), "of the nearest known"
 
 
 @pytest.mark.parametrize(

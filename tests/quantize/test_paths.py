@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from codec.core.errors import UserError
 from codec.quantize.build import build_quantizer, parse_quantizer
 from codec.quantize.paths import PIECE, PathSearch, _least
+from codec.quantize.residual import ResidualQuantizer
 
 STACKS = st.fixed_dictionaries(
     {"seed": st.integers(0, 1000), "stages": st.integers(1, 3), "size": st.integers(2, 5), "price": st.floats(0, 3)}
@@ -48,6 +49,7 @@ def _trained(paths, **search):
     torch.manual_seed(0)
     tree = {"kind": "residual", "num_codebooks": 6, "codebook": {"kind": "ema", "codebook_size": 32}}
     quantizer = build_quantizer(parse_quantizer(tree | {"paths": paths, **search}), 8)
+    assert isinstance(quantizer, ResidualQuantizer)
     latents = torch.randn(4, 8, 200)
     for _ in range(20):
         quantizer(latents)
@@ -201,10 +203,11 @@ def test_searched_codes_are_counted_at_every_rate_and_kept_with_the_weights():
     for depth in range(1, 7):
         counts = loaded.encoded_counts(depth)
         assert counts is not None and counts.shape == (depth, 32) and int(counts.min()) >= 1
-        rare = (quantizer.searched_counts[depth - 1, :depth] == 0).sum(1)
+        rare = (quantizer.state_dict()["searched_counts"][depth - 1, :depth] == 0).sum(1)
         assert torch.equal(counts.sum(1) - rare, torch.full((depth,), 800))
-    assert torch.equal(loaded.encoded_counts(), loaded.encoded_counts(6))
-    assert not quantizer.searched_counts[2, 3:].any(), "with three stages nothing is known of a fourth"
+    whole, counts = loaded.encoded_counts(), loaded.encoded_counts(6)
+    assert whole is not None and counts is not None and torch.equal(whole, counts)
+    assert not quantizer.state_dict()["searched_counts"][2, 3:].any(), "with three stages nothing is known of a fourth"
     with pytest.raises(UserError, match="has 6 codebooks"):
         loaded.encoded_counts(7)
 

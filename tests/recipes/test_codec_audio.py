@@ -12,7 +12,7 @@ import soundfile
 import torch
 import yaml
 
-from codec.checkpoint import load_model
+from codec.checkpoint import load_model, save_model
 from codec.checkpoint.prior import PRIOR_FILE, load_coding_prior
 from codec.cli import main
 from codec.cli.scripts import load_stage
@@ -53,6 +53,7 @@ def _config(manifest: Path) -> dict:
         },
         "losses": {"mse": 1.0, "commitment": 0.25},
         "loop": {"steps": 2, **loop},
+        "decoder": {"loop": {"steps": 3, **loop}},
         "codes": {"frames": 30},
         "prior": {
             "prior": {"kind": "frames", "embedding_dim": 8, "hidden": 8, "features": 8},
@@ -83,7 +84,7 @@ def finished(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of all stages, through the command."""
     run = tmp_path_factory.mktemp("runs") / "finished"
     assert main(["train", "codec_audio", "--config", str(preset), "--run", str(run)]) == 0
-    for stage in ("count", "extract", "prior"):
+    for stage in ("count", "decoder", "extract", "prior"):
         assert main(["train", "codec_audio", "--stage", stage, "--run", str(run)]) == 0
     return run
 
@@ -140,6 +141,24 @@ def test_counted_codes_are_the_models_and_are_counted_once(finished: Path, capsy
     assert load_model(finished, device="cpu").fingerprint == model.fingerprint
 
 
+def test_the_decoder_learns_on_and_nothing_else_does(finished: Path, preset: Path, tmp_path: Path) -> None:
+    decoder = load_stage(RECIPE, "decoder")
+    assert main(["train", "codec_audio", "--config", str(preset), "--run", str(tmp_path)]) == 0
+    before = load_model(tmp_path, device="cpu").state_dict()
+    with pytest.raises(UserError, match="no decoder"):
+        decoder.main(None, ["decoder=null"], str(tmp_path), False)
+    decoder.main(None, [], str(tmp_path), False)
+    after = load_model(tmp_path, device="cpu")
+    changed = {name for name, value in after.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("decoder.")}
+    assert after.name == tmp_path.name
+    decoder.main(None, [], str(tmp_path), True)
+    assert load_model(tmp_path, device="cpu").fingerprint == after.fingerprint, "what is done is let be"
+    save_model(load_model(finished, device="cpu"), tmp_path / "checkpoints" / "best")
+    with pytest.raises(UserError, match="began with model"):
+        decoder.main(None, [], str(tmp_path), True)
+
+
 def test_a_model_that_weighs_no_rates_has_nothing_to_count(preset: Path, tmp_path: Path) -> None:
     plain = ["model.quantizer.rate_weight=0", "model.quantizer.paths=1"]
     assert main(["train", "codec_audio", "--config", str(preset), "--run", str(tmp_path), *plain]) == 0
@@ -166,6 +185,7 @@ def test_files_are_coded_with_the_prior_and_come_back(
 def test_the_prior_is_the_models_and_tells_what_it_saves(finished: Path, capsys) -> None:
     prior, model = load_coding_prior(finished / "coding"), load_model(finished, device="cpu")
     assert (prior.name, prior.model_fingerprint) == (model.name, model.fingerprint)
+    assert prior.bits_per_code and set(prior.bits_per_code) <= set(model.rates)
     before = (finished / "coding" / PRIOR_FILE).read_bytes()
     load_stage(RECIPE, "prior").main(None, [], str(finished), True)
     assert (finished / "coding" / PRIOR_FILE).read_bytes() == before

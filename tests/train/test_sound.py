@@ -9,8 +9,10 @@ from codec.core.config import parse_config
 from codec.core.errors import UserError
 from codec.data.loader import TrainingBatches
 from codec.models import build_model
+from codec.models.audio_codec import AudioCodec
 from codec.models.build import parse_model
-from codec.train.sound import SoundConfig, build_sound_task
+from codec.train.decoder_task import DecoderTask
+from codec.train.sound import SoundConfig, build_sound_task, sound_task
 from codec.train.sound_start import find_start
 from tests.train.corpus import TINY, write_corpus
 from tests.train.test_resume import assert_same_run, start, wait_for_step
@@ -187,3 +189,56 @@ def test_a_model_can_go_on_with_more_codebooks_than_it_had(tmp_path):
     signal = data.batch(100).signal
     errors = [float(task.model.eval()(signal).levels[0].stats["distortion"]) for task in (before, after)]
     assert errors[1] < errors[0]
+
+
+SEARCHING = {"kind": "residual", "num_codebooks": 4, "dropout": 0.8, "paths": 3, "codebook": {"kind": "ema"}}
+
+
+def _decoder_task():
+    torch.manual_seed(0)
+    tree = {key: FOUGHT[key] for key in FOUGHT if key not in ("adversary", "balancer")}
+    tree |= {"model": {**FOUGHT["model"], "quantizer": SEARCHING}, "losses": {"mse": 1.0, "commitment": 0.25}}
+    config = parse_config(SoundConfig, tree)
+    model = build_model(config.model)
+    signal = torch.randn(8, 1, 512)
+    model(signal)  # fills the codebooks
+    assert isinstance(model, AudioCodec)
+    return sound_task(DecoderTask, model, config), model, signal
+
+
+def test_a_decoder_alone_learns_from_codes_as_files_hold_them():
+    task, model, signal = _decoder_task()
+    with torch.no_grad():
+        loss = task.eval()(signal)["losses"]["mse"]
+        (codes,) = model.encode(signal)
+        latents = model.quantizer.decode(codes)
+        expected = (model.decoder(latents) - signal).square().mean()
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    task.total(task.train()(signal)["losses"]).backward()
+    learning = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert learning == {name for name, _ in model.named_parameters() if name.startswith("decoder.")}
+    assert not model.quantizer.training and model.decoder.training
+
+
+def test_rows_have_codebooks_drawn_for_them_and_padding_has_none():
+    task, model, signal = _decoder_task()
+    task.train()
+    mask = torch.ones(8, 512, dtype=torch.bool)
+    mask[3, 256:] = False
+    seen = set()
+    for _ in range(10):
+        codes = task._run(signal, mask).levels[0].codes
+        depth = (codes[:, :, 0] >= 0).sum(1).tolist()
+        for row, number in enumerate(depth):
+            alone = model.quantizer.encode(model.encoder(signal[row : row + 1]), num_active=number)[0]
+            real = slice(0, 16 if row == 3 else None)
+            assert torch.equal(codes[row, :number, real], alone[:, real]) and (codes[row, number:] == -1).all()
+        assert (codes[3, :, 16:] == -1).all()
+        seen |= set(depth)
+    assert seen == {1, 2, 3, 4}
+
+
+def test_a_decoder_of_other_codes_does_not_learn_alone():
+    config = parse_config(SoundConfig, {**TINY, "model": {**TINY["model"], "quantizer": {"kind": "ema"}}})
+    with pytest.raises(UserError, match="one level of residual codes"):
+        sound_task(DecoderTask, build_model(config.model), config)

@@ -1,0 +1,55 @@
+"""The decoder learns on alone, from codes as files hold them, and what it has learnt goes into `checkpoints/best`."""
+
+from __future__ import annotations
+
+from pipeline import STAGES
+
+from codec.checkpoint import load_model, save_model
+from codec.core import dist
+from codec.core.config import load_config
+from codec.core.errors import UserError
+from codec.data.loader import TrainingBatches, ValidationBatches
+from codec.train import train
+from codec.train.decoder_task import DecoderTask
+from codec.train.fabric import build_fabric
+from codec.train.run import RunFolder
+from codec.train.sound import SoundConfig, sound_task
+
+
+class DecoderRecord(SoundConfig):
+    """What the run records: its training, and with which model it began."""
+
+    model_fingerprint: str
+
+
+def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
+    """Train it in the folder `decoder`, then put it where the model is.
+
+    Args: as of the stage `train`; `config` is the run's own if None. With `resume`, training goes on.
+
+    Raises:
+        UserError: the recipe has no such training, or the one to resume began with another model.
+    """
+    folder, recipe, model = STAGES.trained_run(config, overrides, run)
+    if recipe.decoder is None:
+        raise UserError("the config has no decoder: take that section from a preset of this recipe")
+    settings = {name: getattr(recipe, name) for name in SoundConfig.model_fields}
+    record = DecoderRecord(**{**settings, "loop": recipe.decoder.loop}, model_fingerprint=model.fingerprint)
+    own = RunFolder(folder / "decoder", resume=resume and (folder / "decoder" / "checkpoints").exists())
+    if own.resume:
+        if load_model(own.path, device="cpu").fingerprint == model.fingerprint:
+            return  # it is done
+        if (began := load_config(DecoderRecord, own.config_path).model_fingerprint) != model.fingerprint:
+            raise UserError(f"{own.path} began with model {began}, this run's is {model.fingerprint}: delete it")
+    progress = train(
+        sound_task(DecoderTask, model.requires_grad_(True), record),
+        fabric=build_fabric(record.loop),
+        data=TrainingBatches(recipe.data, model.media, seed=record.loop.seed),
+        validation=ValidationBatches(recipe.data, model.media),
+        config=record.loop,
+        run=own,
+        recipe=record,
+    )
+    if progress.step >= record.loop.steps and not dist.rank():
+        fingerprint = save_model(load_model(own.path), folder / "checkpoints" / "best", name=model.name)
+        print(f"{folder}: the decoder has learnt on, model {fingerprint}")
