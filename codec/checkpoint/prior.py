@@ -27,11 +27,11 @@ class PriorCard(BaseModel):
     """What is known of a prior, and whatever else its makers said.
 
     Attributes:
-        bits_per_code: see `CodingPrior`.
+        shares: see `CodingPrior`.
     """
 
     model_config = ConfigDict(extra="allow")
-    bits_per_code: dict[PositiveInt, PositiveFloat] = {}
+    shares: dict[PositiveInt, PositiveFloat] = {}
 
 
 class PriorHeader(Config):
@@ -71,7 +71,7 @@ def save_prior(
         "fingerprint": fingerprint,
         "model_fingerprint": model_fingerprint,
         **described,
-        "card": card or {},
+        "card": PriorCard.model_validate(card or {}).model_dump(mode="json"),
     }
     write_tensors(folder / PRIOR_FILE, tensors, header={PRIOR_KEY: header})
     return fingerprint
@@ -103,7 +103,7 @@ def load_prior(path: str | Path, *, device: str | torch.device = "auto") -> Prio
     fill(prior, tensors, path)
     prior.name, prior.fingerprint, prior.model_fingerprint = header.name, header.fingerprint, header.model_fingerprint
     if isinstance(prior, CodingPrior):
-        prior.bits_per_code = header.card.bits_per_code
+        prior.shares = header.card.shares
     return prior.to(target).eval().requires_grad_(False)
 
 

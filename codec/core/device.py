@@ -1,6 +1,9 @@
-"""Which device to run on."""
+"""Which device to run on, and on how many of its cores."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -24,3 +27,14 @@ def resolve_device(name: str = "auto") -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"device {name!r} is not supported: use auto, cpu or cuda")
     return device
+
+
+@contextmanager
+def one_core_left() -> Iterator[None]:
+    """Within the context PyTorch leaves a core of the CPU to another thread: more threads than cores only wait."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

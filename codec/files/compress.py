@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import BinaryIO
 
 from codec.checkpoint import load_model
+from codec.core.device import one_core_left
 from codec.core.errors import UserError
 from codec.core.wording import counted
 from codec.files.alpha import pack_alpha
@@ -47,7 +50,7 @@ def encode_file(
         model: a model, or what `codec.load` takes.
         num_active: use only the first codebooks of each level: fewer bits. All if None.
         bitrate_bps: instead of `num_active`, the bits per second that a recording, with all its channels, should take:
-            the nearest rate that the model has, by how common its codes were in training, or by what the prior took.
+            the nearest rate that the model has, by how common its codes were and what the prior took of that.
         prior: what predicts the codes, for a smaller file: `auto` for the prior bundled with the model where there is
             one, `none`, a bundled name, a folder or file, or the prior itself. To decode, the same one is needed.
         mono: mix a recording's channels down to one, or turn a picture grey.
@@ -74,7 +77,8 @@ def encode_file(
         coder = ChunkCoder.of(model, header.num_active, coding_prior)
         sealed_alpha = None if signal.alpha is None else pack_alpha(signal.alpha)
         chunks = coded_chunks(model, header, signal)
-        header, num_bytes = write_file(out, header, chunks, coder, alpha=sealed_alpha, progress=progress)
+        with one_core_left() if coding_prior and header.num_chunks > 1 else nullcontext():
+            header, num_bytes = write_file(out, header, chunks, coder, alpha=sealed_alpha, progress=progress)
     if coding_prior and not header.prior and prior != "auto":
         notes += (f"prior {coding_prior.name!r} made no chunk smaller: the file was coded without it",)
     return file_report(header, num_bytes, source=shown(source), target=target, started=started, notes=notes)
@@ -134,16 +138,26 @@ def write_file(
 ) -> tuple[Header, int]:
     """Write a .vqc file of the codes `chunks`; returns its header and its bytes.
 
-    The header that is written names the prior only if a chunk is the shorter for it.
+    While a chunk becomes bytes, in a thread of its own, the next becomes codes. The header that is written names the
+    prior only if a chunk is the shorter for it.
 
     Args:
         alpha: the plane of transparency, as `pack_alpha` gives it.
     """
-    with chunk_spool() as spool:
-        for codes in chunks:
-            spool.add(*coder.encode(codes))
+    with chunk_spool() as spool, ThreadPoolExecutor(1, thread_name_prefix="coder") as pool:
+
+        def add(coded: Future[tuple[bytes, Method]]) -> None:
+            spool.add(*coded.result())
             if progress:
                 progress(len(spool.chunks), header.num_chunks)
+
+        coding: Future[tuple[bytes, Method]] | None = None
+        for codes in chunks:
+            if coding:
+                add(coding)
+            coding = pool.submit(coder.encode, codes)
+        if coding:
+            add(coding)
         assert len(spool.chunks) == header.num_chunks
         if alpha is not None:
             spool.add(alpha, Method.COUNTED)
@@ -152,7 +166,7 @@ def write_file(
 
 def _chosen(bitrate_bps: float, levels: tuple[LevelHeader, ...], expected: float) -> str:
     books = counted(max(level.num_active for level in levels), "codebook")
-    return f"nearest to {bitrate_bps / 1000:g} kbit/s: {books}, in training {expected / 1000:.2f} kbit/s"
+    return f"nearest to {bitrate_bps / 1000:g} kbit/s: {books}, expected {expected / 1000:.2f} kbit/s"
 
 
 def _short(name: str) -> str:

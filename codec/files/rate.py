@@ -59,28 +59,26 @@ def expected_bps(
 ) -> float:
     """Bits per second of codes that are as common as in training: frame rate times entropy, over codebooks and rows.
 
-    A recording unlike those of training takes more.
+    With a prior, what it took of that in recordings it had not learnt from. A recording unlike those takes more.
 
     Args:
         levels: the model's, with as many codebooks as are in use.
         rows: signals coded side by side.
-        prior: what codes them, if it was measured what it takes; between rates that were, in proportion.
+        prior: codes them, and counts if it was measured (`CodingPrior.shares`), at rates between in proportion.
     """
     media = model.media
     assert isinstance(media, AudioMedia)
     most = max(level.num_active for level in levels)
-    if prior and prior.bits_per_code:
-        measured = sorted(prior.bits_per_code.items())
-        per_code = np.interp(most, [books for books, _ in measured], [bits for _, bits in measured])
-        codes = sum(media.sample_rate / level.downsample_factor * level.num_active for level in levels)
-        return rows * float(per_code) * codes
-    bits = 0.0
+    bitrate_bps = 0.0
     for level, histogram in zip(levels, model.code_histograms(most), strict=True):
         share = histogram[: level.num_active].double()
         share = share / share.sum(1, keepdim=True)
         entropy = -(share * share.clamp_min(1e-12).log2()).sum()
-        bits += media.sample_rate / level.downsample_factor * float(entropy)
-    return rows * bits
+        bitrate_bps += media.sample_rate / level.downsample_factor * float(entropy)
+    if prior and prior.shares:
+        measured = sorted(prior.shares)
+        bitrate_bps *= float(np.interp(most, measured, [prior.shares[number] for number in measured]))
+    return rows * bitrate_bps
 
 
 def nearest_levels(

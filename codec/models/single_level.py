@@ -27,7 +27,7 @@ class SingleLevelCodec(CodecModel):
 
     def reconstruct_codes(self, codes: Tensor) -> Reconstruction:
         """What the decoder makes of `codes` `[b, q, *space]`, -1 for none; gradients are for the decoder alone."""
-        latents = self.quantizer.decode(codes)
+        latents = self.quantizer.decode(codes).detach()
         outputs = self.decoder(latents)
         return Reconstruction(self._point(outputs), (Quantized(latents, codes),), outputs)
 

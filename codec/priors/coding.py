@@ -32,7 +32,8 @@ class CodingPrior(nn.Module, Generic[ConfigT]):
         grids: of all levels, coarse to fine.
         name, fingerprint: given on loading.
         model_fingerprint: of the model whose codes these are.
-        bits_per_code: what it was seen to take on average, by number of codebooks in use; empty where nobody measured.
+        shares: what it was seen to take of the bits that static tables take, by number of codebooks in use; empty where
+            nobody measured.
     """
 
     def __init__(self, config: ConfigT, geometry: Geometry):
@@ -40,7 +41,7 @@ class CodingPrior(nn.Module, Generic[ConfigT]):
         self.config, self.geometry = config, geometry
         self.grids = (*geometry.coarser, geometry.level)
         self.name, self.fingerprint, self.model_fingerprint = "unsaved", "0" * 16, "0" * 16
-        self.bits_per_code: dict[int, float] = {}
+        self.shares: dict[int, float] = {}
 
     @abstractmethod
     def encode(self, codes: Codes) -> bytes:

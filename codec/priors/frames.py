@@ -129,7 +129,7 @@ class FramePrior(NeuralPrior[FrameState]):
         return torch.stack([logits.movedim(-1, 1) for logits in self._logits(codes)], 2)
 
     def nll(self, codes: Tensor, condition: Condition) -> Tensor:
-        codes = codes[:, : int((codes >= 0).any(2).any(0).sum())]  # what no row has takes no time
+        codes = codes[:, : max(1, int((codes >= 0).any(2).any(0).sum()))]  # what no row has takes no time
         each = [
             F.cross_entropy(logits.float().flatten(0, 1), book.flatten(), reduction="none", ignore_index=-1)
             for logits, book in zip(self._logits(codes), codes.unbind(1), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from codec.core.config import Config, parse_config
 from codec.core.errors import UserError
@@ -68,6 +68,8 @@ class ResidualConfig(Config):
             return self
         if self.bit_weight and self.rate_weight:
             raise ValueError("bit_weight and rate_weight say the same in two ways: leave one out")
+        if self.rate_weight and self.shared:
+            raise ValueError("rate_weight looks at what each stage's own codebook is worth, shared ones: leave one out")
         book = self.codebook
         if not isinstance(book, CodebookConfig) or book.codebook_dim is not None or book.lookup != "euclidean":
             raise ValueError("paths lead through entries as wide as the latents, nearest by distance: leave it out")
@@ -91,6 +93,13 @@ class GroupedConfig(Config):
     kind: Literal["grouped"] = "grouped"
     num_groups: int = Field(default=2, ge=1)
     group: Annotated[OneCodebook | ResidualConfig, Field(discriminator="kind")] = Field(default_factory=EMAConfig)
+
+    @field_validator("group")
+    @classmethod
+    def _rates_are_not_weighed_in_groups(cls, group: OneCodebook | ResidualConfig) -> OneCodebook | ResidualConfig:
+        if isinstance(group, ResidualConfig) and group.rate_weight:
+            raise ValueError("group.rate_weight: codes of groups are not counted, leave it out")
+        return group
 
 
 class MultiHeadConfig(Config):

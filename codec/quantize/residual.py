@@ -42,9 +42,10 @@ class ResidualQuantizer(Quantizer):
     With `paths` more than 1, `encode` chooses the codes of all stages together (`PathSearch`), weighing squared error
     against the bits that codes cost; training and decoding are as ever. With `bit_weight` a bit is worth the same
     error at every rate, and bits are those of running counts. With `rate_weight` it is worth that share of what the
-    next stage would take off the error for a bit, and bits are those of codes that were searched in this way with as
-    many stages, once `count_searched` has counted them (Chou et al. 1989, entropy-constrained, the entries fixed);
-    codes that were never chosen are then left out.
+    next stage (of all of them, the last) would take off the error for a bit, and bits are those of codes that were
+    searched in this way with as many stages, once `count_searched` has counted them (Chou et al. 1989,
+    entropy-constrained, the entries fixed); codes that were never chosen are then left out. Learning forgets the
+    counts.
 
     When training, a sample keeps all stages with probability `1 - dropout`, else the share u^dropout_bias of them with
     u uniform, rounded up; the stages it drops do not see it, and their codes are -1.
@@ -199,8 +200,11 @@ class ResidualQuantizer(Quantizer):
             following = stages[min(num_active, len(stages) - 1)]
             weight = self.rate_weight * _worth_of_a_bit(following.entries(), following.ema_counts)
             searched = self.searched_counts[num_active - 1, :num_active].float()
-            counts = torch.where(searched.any(), searched.where(searched > 0, -FEWEST), counts)
-        prices = weight * _bits(counts)
+            counted = searched.any()
+            counts = torch.where(counted, searched, counts)
+            prices = (weight * _bits(counts)).masked_fill(counted & (searched == 0), torch.inf)
+        else:
+            prices = weight * _bits(counts)
         return PathSearch([stage.entries() for stage in active], list(prices))
 
     def _enter(self, latents: Tensor) -> Tensor:
@@ -217,6 +221,8 @@ class ResidualQuantizer(Quantizer):
 
     def _learn(self, active: Sequence[RowQuantizer], founds: Sequence[Found]) -> list[Tensor]:
         """Each quantizer learns once from all its stages; codes restarted per stage (a shared one's at its first)."""
+        if self.training and self.searched_counts is not None:
+            self.searched_counts.zero_()  # they were of other entries
         restarts: list[Tensor] = []
         for number, stage in enumerate(active):
             if stage in active[:number]:
@@ -238,22 +244,23 @@ class ResidualQuantizer(Quantizer):
 
 
 def _bits(counts: Tensor) -> Tensor:
-    """Of codes that are as common as `counts` `[..., K]` say; without end for `-FEWEST`."""
+    """Of codes that are as common as `counts` `[..., K]` say."""
     counts = counts + FEWEST
     return (counts.sum(-1, keepdim=True) / counts).log2()
 
 
 def _worth_of_a_bit(entries: Tensor, counts: Tensor) -> Tensor:
-    """What a stage takes off the squared error of a vector, over the bits that its codes take: 0-d.
+    """What a stage takes off the squared error of a vector, over the bits that its codes take (1 at least): 0-d.
 
-    The first is |e|^2 for entry e on average, since each entry is the mean of its vectors.
+    The first is the variance of its entries, since each is the mean of its vectors.
 
     Args:
         entries: `[K, D]`.
         counts: of their codes, `[K]`.
     """
     shares = counts / counts.sum().clamp_min(FEWEST)
-    return (shares * entries.square().sum(1)).sum() / (shares * _bits(counts)).sum().clamp_min(1)
+    entries = entries - shares @ entries
+    return (shares @ entries.square().sum(1)) / (shares @ _bits(counts)).clamp_min(1)
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:

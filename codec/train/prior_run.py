@@ -55,8 +55,7 @@ def train_prior(
         UserError: the run to resume is of codes of another model.
     """
     record = PriorRecord(**dict(training), model_fingerprint=store.index.fingerprint)
-    saved = (path / "checkpoints" / "last.safetensors").exists()
-    run = RunFolder(path, resume=resume and saved)
+    run = RunFolder.of_stage(path, resume=resume)
     if run.resume and (of := load_config(PriorRecord, run.config_path).model_fingerprint) != record.model_fingerprint:
         raise UserError(f"{path} is of codes of model {of}, not of {record.model_fingerprint}: delete it")
     fabric = build_fabric(training.loop)

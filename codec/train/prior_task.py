@@ -17,9 +17,10 @@ from codec.priors.base import Condition, Geometry, NeuralPrior
 class PriorTask(nn.Module):
     """Mean negative log-likelihood of a code, given those before it and the levels above (Razavi et al. 2019, 3.2).
 
-    Batches are rows of packed codes, -1 for none. Beside the loss `nll` (nats per code) it tells `bits_per_code`, and
-    what this level costs per position of the signal: `bits_per_pixel`, of sound `bits_per_sample`. These are the
-    information of the codes under the prior, which a file of them exceeds a little.
+    Batches are rows of packed codes, -1 for none; every row counts as much, however many codes it has. Beside the loss
+    `nll` (nats per code) it tells `bits_per_code`, and what this level costs per position of the signal:
+    `bits_per_pixel`, of sound `bits_per_sample`. These are the information of the codes under the prior, which a file
+    of them exceeds a little.
 
     Args:
         prior: what is trained and exported.
@@ -39,16 +40,20 @@ class PriorTask(nn.Module):
         self.prior, self.model_fingerprint = prior, store.index.fingerprint
         self.packing = Packing.of(store, level)
         self._cost_name = {1: "bits_per_sample", 2: "bits_per_pixel"}[geometry.ndim]
-        self._codes_per_position = geometry.level.num_codebooks / geometry.level.downsample_factor**geometry.ndim
+        self._positions_per_code = geometry.level.downsample_factor**geometry.ndim
 
     def forward(self, signal: Tensor, mask: Tensor | None = None) -> dict[str, dict[str, Tensor]]:
         """`{"losses": {"nll": ...}, "stats": ...}`, 0-d tensors, of packed rows `[b, n]`."""
         (*coarser, codes), labels = self.packing.unpack(signal)
-        nll = self.prior.nll(codes, Condition(labels, tuple(coarser))).sum() / (codes >= 0).sum()
-        bits = nll.detach() / math.log(2)
+        nats = self.prior.nll(codes, Condition(labels, tuple(coarser))).flatten(1).sum(1)
+        nll = (nats / (codes >= 0).flatten(1).sum(1).clamp_min(1)).mean()
+        positions = codes[0, 0].numel() * self._positions_per_code
         return {
             "losses": {"nll": nll},
-            "stats": {"bits_per_code": bits, self._cost_name: bits * self._codes_per_position},
+            "stats": {
+                "bits_per_code": nll.detach() / math.log(2),
+                self._cost_name: nats.detach().mean() / math.log(2) / positions,
+            },
         }
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:

@@ -24,6 +24,11 @@ class RunFolder:
         if not resume and self.last.exists():
             raise UserError(f"{self.path} already holds a run: pass --resume to go on, or choose another folder")
 
+    @classmethod
+    def of_stage(cls, path: Path, *, resume: bool) -> RunFolder:
+        """The folder of a training within a run: with `resume` one to go on with, if anything was saved there."""
+        return cls(path, resume=resume and (path / "checkpoints" / "last.safetensors").exists())
+
     @property
     def name(self) -> str:
         """The run's name, which its exported model gets."""

@@ -115,7 +115,7 @@ class ReconstructionTask(nn.Module):
     @torch.no_grad()
     def samples(self, signal: Tensor) -> dict[str, Tensor]:
         """Signals to show next to one another, `[b, c, *space]` each."""
-        return {"original": signal, "reconstruction": self.model(signal).signal.clamp(-1, 1).float()}
+        return {"original": signal, "reconstruction": self._run(signal, None).signal.clamp(-1, 1).float()}
 
     @property
     def sample_rate(self) -> int | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from codec.checkpoint import save_model
 from codec.core.errors import UserError
 from codec.data.loader import TrainingBatches
-from codec.models.audio_codec import AudioCodec
+from codec.models.single_level import SingleLevelCodec
 from codec.quantize.residual import MOST_COUNTED, ResidualQuantizer
 from codec.train.sound_start import real_codes
 
@@ -24,9 +24,12 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         UserError: the model's search does not weigh rates, or its codes have been counted, and not `resume`.
     """
     folder, recipe, model = STAGES.trained_run(config, overrides, run)
-    assert isinstance(model, AudioCodec)
-    quantizer = model.quantizer
-    if not isinstance(quantizer, ResidualQuantizer) or not quantizer.rate_weight:
+    quantizer = model.quantizer if isinstance(model, SingleLevelCodec) else None
+    if (
+        not isinstance(model, SingleLevelCodec)
+        or not isinstance(quantizer, ResidualQuantizer)
+        or not quantizer.rate_weight
+    ):
         raise UserError("codes are counted for model.quantizer.rate_weight, which this run's model does not have")
     if quantizer.encoded_counts() is not None:
         if not resume:
@@ -41,9 +44,9 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
 
 
 @torch.no_grad()
-def _latents(model: AudioCodec, recipe: Recipe) -> Tensor:
+def _latents(model: SingleLevelCodec, recipe: Recipe) -> Tensor:
     """Of training data, `[1, latent_dim, n]`."""
-    data = recipe.data.model_copy(update={"gain_db": None, "tilt_db": None, "mix_level_db": None})
+    data = recipe.data.model_copy(update={"gain_db": None, "tilt_db": None, "mix_probability": 0.0})
     device, rows = model.histogram.device, []
     for _, batch in TrainingBatches(data, model.media, seed=recipe.loop.seed).prefetch(0):
         latents = model.encoder(batch.signal.to(device)).movedim(1, -1)

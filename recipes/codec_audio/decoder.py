@@ -5,10 +5,12 @@ from __future__ import annotations
 from pipeline import STAGES
 
 from codec.checkpoint import load_model, save_model
+from codec.checkpoint.zoo import MODEL_FILE
 from codec.core import dist
 from codec.core.config import load_config
 from codec.core.errors import UserError
 from codec.data.loader import TrainingBatches, ValidationBatches
+from codec.quantize.residual import ResidualQuantizer
 from codec.train import train
 from codec.train.decoder_task import DecoderTask
 from codec.train.fabric import build_fabric
@@ -28,19 +30,24 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     Args: as of the stage `train`; `config` is the run's own if None. With `resume`, training goes on.
 
     Raises:
-        UserError: the recipe has no such training, or the one to resume began with another model.
+        UserError: the recipe has no such training, codes have to be counted first, or the training to resume began
+            with another model.
     """
     folder, recipe, model = STAGES.trained_run(config, overrides, run)
     if recipe.decoder is None:
         raise UserError("the config has no decoder: take that section from a preset of this recipe")
-    settings = {name: getattr(recipe, name) for name in SoundConfig.model_fields}
-    record = DecoderRecord(**{**settings, "loop": recipe.decoder.loop}, model_fingerprint=model.fingerprint)
-    own = RunFolder(folder / "decoder", resume=resume and (folder / "decoder" / "checkpoints").exists())
+    quantizer = getattr(model, "quantizer", None)
+    if isinstance(quantizer, ResidualQuantizer) and quantizer.rate_weight and quantizer.encoded_counts() is None:
+        raise UserError("codes are chosen by counts that are not there yet: --stage count comes first")
+    own = RunFolder.of_stage(folder / "decoder", resume=resume)
+    began = model.fingerprint
     if own.resume:
-        if load_model(own.path, device="cpu").fingerprint == model.fingerprint:
-            return  # it is done
-        if (began := load_config(DecoderRecord, own.config_path).model_fingerprint) != model.fingerprint:
+        began = load_config(DecoderRecord, own.config_path).model_fingerprint
+        learnt = load_model(own.path, device="cpu").fingerprint if (own.best / MODEL_FILE).exists() else began
+        if model.fingerprint not in (began, learnt):
             raise UserError(f"{own.path} began with model {began}, this run's is {model.fingerprint}: delete it")
+    settings = {name: getattr(recipe, name) for name in SoundConfig.model_fields}
+    record = DecoderRecord(**{**settings, "loop": recipe.decoder.loop}, model_fingerprint=began)
     progress = train(
         sound_task(DecoderTask, model.requires_grad_(True), record),
         fabric=build_fabric(record.loop),

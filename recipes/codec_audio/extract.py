@@ -1,7 +1,7 @@
 """The corpus through the model, once: its codes in `codes`, memory-mapped, for the prior to learn from.
 
-A model that searches chooses other codes with few codebooks than with all, so every recording is coded with a number
-of them drawn for it, and the prior learns all rates.
+A model that searches chooses other codes with few codebooks than with all, so a number of them is drawn for every row,
+and the prior learns all rates.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pipeline import STAGES, Extraction
+from pipeline import STAGES, Extraction, signal_of
 from rich.progress import track
 from torch import Tensor
 
 from codec.core.errors import UserError
-from codec.data.audio import read_audio
 from codec.data.code_store import INDEX_FILE, CodeRows, write_codes
 from codec.data.loader import train_entries, validation_entries
 from codec.data.manifest import Entry
 from codec.models.base import CodecModel
-from codec.models.media import AudioMedia
 
-WHOLE = 0.3  # of the recordings are coded with all codebooks,
+WHOLE = 0.3  # of the rows are coded with all codebooks,
 BIAS = 1.5  # the others with the share u^BIAS of them, u uniform: what quantizer dropout is in our presets
 
 
@@ -49,29 +47,30 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
 
 
 def _rows(model: CodecModel, entries: tuple[Entry, ...], split: str, extraction: Extraction) -> Iterator[CodeRows]:
-    """Rows of codes, running on from recording to recording of as many codebooks; named after where they end."""
-    held: dict[int, Tensor] = {}
+    """Rows of codes, running on from recording to recording; each has the name of the one that it ends in.
+
+    After a full row another number of codebooks is drawn, and the rest of the recording coded with that.
+    """
     draw, frames = np.random.default_rng(extraction.seed), extraction.frames
+    active, held = _number_of_codebooks(model.rates, draw), None
     for entry in track(entries, f"extracting {split}"):
-        active = _number_of_codebooks(model.rates, draw)
         codes = _codes(model, entry, active)
-        codes = torch.cat((held[active], codes), 2) if active in held else codes
-        count = codes.shape[2] // frames
+        held = codes if held is None else torch.cat((held, codes), 2)
+        count, rest = divmod(held.shape[2], frames)
         if count:
-            rows = codes[:, :, : count * frames].unflatten(2, (count, frames)).movedim(2, 0).flatten(0, 1)
+            rows = held[:, :, : count * frames].unflatten(2, (count, frames)).movedim(2, 0).flatten(0, 1)
             yield CodeRows((rows,), (str(entry.path),) * count, split)
-        held[active] = codes[:, :, count * frames :]
+            active = _number_of_codebooks(model.rates, draw)
+            held = _codes(model, entry, active)[:, :, codes.shape[2] - rest :]
 
 
 def _number_of_codebooks(rates: Sequence[int], draw: np.random.Generator) -> int:
-    """All in `WHOLE` of the recordings, in the others mostly few."""
+    """All in `WHOLE` of the rows, in the others mostly few."""
     whole, share = draw.random(2)
     return rates[-1] if whole < WHOLE else rates[int(share**BIAS * len(rates))]
 
 
 def _codes(model: CodecModel, entry: Entry, active: int) -> Tensor:
     """The codes `[1, q, frames]` of a recording in the first codebooks, -1 in the others."""
-    assert isinstance(model.media, AudioMedia)
-    signal, _ = read_audio(entry.path, sample_rate=model.media.sample_rate, channels=model.media.channels)
-    (codes,) = model.encode(signal[None], num_active=active)
+    (codes,) = model.encode(signal_of(model, entry), num_active=active)
     return F.pad(codes.cpu(), (0, 0, 0, model.rates[-1] - active), value=-1)

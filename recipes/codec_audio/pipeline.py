@@ -9,8 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import PositiveInt
+from torch import Tensor
 
 from codec.core.config import Config
+from codec.data.audio import read_audio
+from codec.data.manifest import Entry
+from codec.models.base import CodecModel
+from codec.models.media import AudioMedia
 from codec.priors.frames import FrameConfig
 from codec.train.config import LoopConfig
 from codec.train.prior_run import PriorTraining
@@ -23,7 +28,7 @@ class Extraction(Config):
 
     Attributes:
         frames: codes in a row; what is left of a split and fills none is left out.
-        seed: of the numbers of codebooks that recordings are coded with.
+        seed: of the numbers of codebooks that rows are coded with.
     """
 
     frames: PositiveInt = 500
@@ -51,3 +56,10 @@ class Recipe(SoundConfig):
 
 
 STAGES = Stages(Recipe, presets=Path(__file__).parent, default_run="runs/codec_audio")
+
+
+def signal_of(model: CodecModel, entry: Entry) -> Tensor:
+    """A recording as `model` hears it, `[1, channels, samples]`."""
+    assert isinstance(model.media, AudioMedia)
+    signal, _ = read_audio(entry.path, sample_rate=model.media.sample_rate, channels=model.media.channels)
+    return signal[None]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import torch
-from pipeline import STAGES
+from pipeline import STAGES, signal_of
 from torch import Tensor
 
 from codec.checkpoint.prior import load_prior, save_prior
 from codec.core import dist
 from codec.core.errors import UserError
-from codec.data.code_store import CodeStore, count_codes
+from codec.core.wording import counted
+from codec.data.code_store import count_codes
+from codec.data.loader import validation_entries
+from codec.data.manifest import Entry
 from codec.files.payload import ChunkCoder
 from codec.models.base import CodecModel
 from codec.priors.base import NeuralPrior
@@ -22,7 +25,8 @@ from codec.priors.frames import FramePrior
 from codec.train.prior_run import train_prior
 from codec.train.stages import codes_of
 
-TOLD_ROWS = 200  # of the validation split, to tell what the prior is worth
+TOLD_ENTRIES = 20  # recordings of the validation split, or a few more, to tell what the prior is worth,
+TOLD_SECONDS = 10  # and of each the beginning
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -45,7 +49,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     if not train_prior(recipe.prior, store, 0, folder / "prior", resume=resume, prepare=prepare) or dist.rank():
         return
     coding = frames_to_integers(cast(FramePrior, load_prior(folder / "prior", device="cpu")))
-    card = {"bits_per_code": _savings(coding, store, model)}
+    card = {"shares": _shares(coding, model, validation_entries(recipe.data, model.media))}
     target = folder / "coding"
     fingerprint = save_prior(coding, target, name=model.name, model_fingerprint=model.fingerprint, card=card)
     print(f"{target}: prior {fingerprint} to code with: codec encode --prior {target}")
@@ -65,20 +69,17 @@ def _vectors(model: CodecModel) -> Tensor:
     return torch.stack(vectors)
 
 
-def _savings(prior: FrameCodingPrior, store: CodeStore, model: CodecModel) -> dict[int, float]:
-    """Bits of a code of the validation rows by number of codebooks, with counts alone and with the prior; told, too."""
-    rows: dict[int, list[np.ndarray]] = {}
-    for item in store.items_of("validation")[:TOLD_ROWS]:
-        codes = store.read(0, item)
-        active = int((codes[:, 0] >= 0).sum())
-        rows.setdefault(active, []).append(codes[None, :active])
-    savings = {}
-    for active in sorted(rows):
-        counted = ChunkCoder([histogram.cpu().numpy() for histogram in model.code_histograms(active)])
-        predicted = ChunkCoder.of(model, active, prior)
-        num_codes = sum(codes.size for codes in rows[active])
-        bits = [8 * sum(len(coder.encode((codes,))[0]) for codes in rows[active]) for coder in (counted, predicted)]
-        savings[active] = round(bits[1] / num_codes, 4)
-        told = " counted, ".join(f"{total / num_codes:.3f}" for total in bits)
-        print(f"{active} codebooks: {told} predicted, bits a code")
-    return savings
+def _shares(prior: FrameCodingPrior, model: CodecModel, entries: Sequence[Entry]) -> dict[int, float]:
+    """Of the bits that static tables take of the same recordings, what the prior takes, at every rate; told, too."""
+    longest = round(TOLD_SECONDS * model.frame_rate) * model.downsample_factor
+    some = entries[:: max(1, len(entries) // TOLD_ENTRIES)]
+    signals = [signal_of(model, entry)[..., :longest] for entry in some]
+    shares = {}
+    for active in model.rates if signals else ():
+        coders = ChunkCoder.of(model, active, None), ChunkCoder.of(model, active, prior)
+        codes = [model.encode(signal, num_active=active)[0].cpu().numpy() for signal in signals]
+        num_codes = sum(part.size for part in codes)
+        bits = [8 * sum(len(coder.encode((part,))[0]) for part in codes) / num_codes for coder in coders]
+        shares[active] = round(bits[1] / bits[0], 4)
+        print(f"{counted(active, 'codebook')}: {bits[0]:.3f} counted, {bits[1]:.3f} predicted, bits a code")
+    return shares

@@ -57,12 +57,12 @@ def test_where_it_was_measured_what_a_prior_takes_that_is_what_counts() -> None:
     config = FrameCodingConfig(frames=FrameConfig(embedding_dim=2, hidden=2, features=2), exponentials=4)
     prior = FrameCodingPrior(config, Geometry(ndim=1, level=grids[0]))
     assert nearest_levels(model, 7500.0, prior=prior) == nearest_levels(model, 7500.0)
-    prior.bits_per_code = {1: 4.0, 2: 3.0}
+    prior.shares = {1: 0.8, 2: 0.6}
     assert expected_bps(model, active_levels(model, 1), rows=2, prior=prior) == pytest.approx(8000)
     assert expected_bps(model, active_levels(model, 2), prior=prior) == pytest.approx(6000)
     assert [level.num_active for level in nearest_levels(model, 5001.0, prior=prior)] == [2]
-    prior.bits_per_code = {2: 3.5}
-    assert expected_bps(model, active_levels(model, 1), prior=prior) == pytest.approx(3500), "of the nearest known"
+    prior.shares = {2: 0.7}
+    assert expected_bps(model, active_levels(model, 1), prior=prior) == pytest.approx(0.7 * 5000)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_report_tells_the_chosen_rate_and_counts_all_channels(audio_model: V
     report = encode_file(stereo, io.BytesIO(), audio_model, bitrate_bps=9000.0)
     assert (report.num_active, report.nominal_bps) == (1, 10000.0)  # two channels of 5 kbit/s
     expected = expected_bps(audio_model, active_levels(audio_model, 1), rows=2)
-    assert report.notes == (f"nearest to 9 kbit/s: 1 codebook, in training {expected / 1000:.2f} kbit/s",)
+    assert report.notes == (f"nearest to 9 kbit/s: 1 codebook, expected {expected / 1000:.2f} kbit/s",)
 
 
 def test_two_ways_to_say_the_rate_are_one_too_many(audio_model: VQVAE) -> None:

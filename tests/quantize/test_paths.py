@@ -45,9 +45,14 @@ def test_with_all_paths_it_is_exhaustive_search(stack):
         assert _cost(row, found, tables, prices) == pytest.approx(least, abs=1e-4)
 
 
-def _trained(paths, **search):
+def test_groups_do_not_weigh_rates():
+    with pytest.raises(UserError, match="codes of groups are not counted"):
+        parse_quantizer({"kind": "grouped", "group": {"kind": "residual", "paths": 2, "rate_weight": 0.5}})
+
+
+def _trained(paths, *, size=32, **search):
     torch.manual_seed(0)
-    tree = {"kind": "residual", "num_codebooks": 6, "codebook": {"kind": "ema", "codebook_size": 32}}
+    tree = {"kind": "residual", "num_codebooks": 6, "codebook": {"kind": "ema", "codebook_size": size}}
     quantizer = build_quantizer(parse_quantizer(tree | {"paths": paths, **search}), 8)
     assert isinstance(quantizer, ResidualQuantizer)
     latents = torch.randn(4, 8, 200)
@@ -80,6 +85,25 @@ def test_cheap_codes_are_taken_where_bits_count():
         prices = -(counts / counts.sum(1, keepdim=True)).log2()
         bits[weight] = float(sum(prices[stage][codes[:, stage]].sum() for stage in range(6)))
     assert bits[1.0] < 0.95 * bits[0.0]
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_entries_of_infinite_price_might_as_well_not_be_there(seed, sizes):
+    generator = torch.Generator().manual_seed(seed)
+    rows, size = torch.randn(20, 3, generator=generator), 200
+    tables = [torch.randn(size, 3, generator=generator) for _ in sizes]
+    kept = [torch.randperm(size, generator=generator)[:number].sort().values for number in sizes]
+    prices = [torch.full((size,), torch.inf) for _ in sizes]
+    for price, codes in zip(prices, kept, strict=True):
+        price[codes] = torch.rand(len(codes), generator=generator)
+    found = PathSearch(tables, prices).best(rows, width=64)
+    alone = [table[codes] for table, codes in zip(tables, kept, strict=True)]
+    fewer = PathSearch(alone, [price[codes] for price, codes in zip(prices, kept, strict=True)]).best(rows, width=64)
+    mapped = torch.stack([codes[book] for codes, book in zip(kept, fewer.unbind(1), strict=True)], 1)
+    for row, ours, theirs in zip(rows, found.tolist(), mapped.tolist(), strict=True):
+        assert all(code in set(codes.tolist()) for code, codes in zip(ours, kept, strict=True))
+        assert _cost(row, ours, tables, prices) == pytest.approx(_cost(row, theirs, tables, prices), abs=1e-4)
 
 
 def test_far_from_the_origin_it_finds_the_same():
@@ -121,6 +145,7 @@ def test_the_least_of_many_scores_are_found_as_by_sorting(seed, number, blocks):
         {"bit_weight": 0.5},
         {"rate_weight": 0.5},
         {"paths": 2, "bit_weight": 0.5, "rate_weight": 0.5},
+        {"paths": 2, "rate_weight": 0.5, "shared": True},
     ],
 )
 def test_searches_that_mean_nothing_are_refused(wrong):
@@ -131,7 +156,7 @@ def test_searches_that_mean_nothing_are_refused(wrong):
 @pytest.mark.parametrize("change", ["entry", "count", "load", "moved", "weight", "counted"])
 def test_a_search_is_kept_until_what_it_was_made_of_changes(change):
     weight = "rate_weight" if change == "counted" else "bit_weight"
-    quantizer, latents = _trained(4, **{weight: 0.1})
+    quantizer, latents = _trained(4, **{weight: 0.1})  # pyright: ignore[reportArgumentType]
     quantizer.encode(latents)
     with torch.no_grad():
         if change == "entry":
@@ -149,7 +174,7 @@ def test_a_search_is_kept_until_what_it_was_made_of_changes(change):
         else:
             quantizer.bit_weight = 2.0  # pyright: ignore
     codes = quantizer.encode(latents)
-    fresh, _ = _trained(4, **{weight: float(getattr(quantizer, weight))})
+    fresh, _ = _trained(4, **{weight: float(getattr(quantizer, weight))})  # pyright: ignore[reportArgumentType]
     fresh.load_state_dict(quantizer.state_dict())
     assert torch.equal(codes, fresh.encode(latents))
 
@@ -216,3 +241,28 @@ def test_more_positions_than_can_be_counted_are_refused():
     quantizer, _ = _trained(4, rate_weight=1.0)
     with pytest.raises(UserError, match="32768 positions"):
         quantizer.count_searched(torch.zeros(1, 8, 32768))
+
+
+def test_what_was_never_chosen_is_not_chosen_and_learning_forgets_it():
+    quantizer, latents = _trained(4, size=256, rate_weight=20.0)
+    quantizer.count_searched(latents)
+    for depth in (1, 3, 6):
+        counts = quantizer.state_dict()["searched_counts"][depth - 1, :depth]
+        assert depth == 1 or (counts == 0).sum(1).max() >= 64, "some columns are left out"
+        codes = quantizer.encode(latents + 0.3 * torch.randn_like(latents), num_active=depth)
+        assert all((count[book] > 0).all() for count, book in zip(counts, codes.unbind(1), strict=True))
+    quantizer(latents)
+    assert quantizer.encoded_counts(3) is not None, "in evaluation nothing is learnt"
+    quantizer.train()(latents)
+    assert quantizer.encoded_counts(3) is None
+
+
+def test_a_stage_that_takes_nothing_off_the_error_makes_bits_free():
+    quantizer, latents = _trained(4, size=64, rate_weight=1.0)
+    with torch.no_grad():
+        for stage in quantizer.stages[1:]:
+            stage.codebook.zero_()  # pyright: ignore
+    before = (quantizer.decode(quantizer.encode(latents, num_active=1)) - latents).square().mean()
+    quantizer.count_searched(latents)
+    after = (quantizer.decode(quantizer.encode(latents, num_active=1)) - latents).square().mean()
+    assert float(after) == pytest.approx(float(before))

@@ -26,6 +26,8 @@ from codec.priors.base import Geometry
 from codec.priors.build import build_neural_prior
 from codec.priors.frame_export import frames_to_integers
 from codec.priors.frames import FramePrior
+from codec.train.decoder_task import DecoderTask
+from codec.train.task import ReconstructionTask
 
 RECIPE = recipes_folder() / "codec_audio"
 PRESETS = sorted(RECIPE.glob("*.yaml"))
@@ -36,7 +38,7 @@ def _config(manifest: Path) -> dict:
     loop = {"validate_every": 20, "save_every": 20, "device": "cpu", "threads": 1, "average_decay": 0.5}
     backend = {"hop_length": 8, "window": 16, "width": 8, "encoder": [1], "decoder": [1], "kernel": 3}
     return {
-        "data": {"train": str(manifest), "batch_size": 2, "crop": 64, "workers": 0},
+        "data": {"train": str(manifest), "batch_size": 2, "crop": 64, "workers": 0, "mix_probability": 0.5},
         "model": {
             "kind": "audio",
             "media": {"kind": "audio", "sample_rate": 8000},
@@ -144,6 +146,9 @@ def test_counted_codes_are_the_models_and_are_counted_once(finished: Path, capsy
 def test_the_decoder_learns_on_and_nothing_else_does(finished: Path, preset: Path, tmp_path: Path) -> None:
     decoder = load_stage(RECIPE, "decoder")
     assert main(["train", "codec_audio", "--config", str(preset), "--run", str(tmp_path)]) == 0
+    with pytest.raises(UserError, match="--stage count comes first"):
+        decoder.main(None, [], str(tmp_path), False)
+    load_stage(RECIPE, "count").main(None, [], str(tmp_path), False)
     before = load_model(tmp_path, device="cpu").state_dict()
     with pytest.raises(UserError, match="no decoder"):
         decoder.main(None, ["decoder=null"], str(tmp_path), False)
@@ -154,9 +159,35 @@ def test_the_decoder_learns_on_and_nothing_else_does(finished: Path, preset: Pat
     assert after.name == tmp_path.name
     decoder.main(None, [], str(tmp_path), True)
     assert load_model(tmp_path, device="cpu").fingerprint == after.fingerprint, "what is done is let be"
+    decoder.main(None, ["decoder.loop.steps=5"], str(tmp_path), True)
+    logged = (tmp_path / "decoder" / "logs" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(logged[-1])["step"] == 5, "unless there is more to do"
     save_model(load_model(finished, device="cpu"), tmp_path / "checkpoints" / "best")
     with pytest.raises(UserError, match="began with model"):
         decoder.main(None, [], str(tmp_path), True)
+
+
+@pytest.mark.parametrize("saved", ["before validation", "after validation"])
+def test_a_decoder_killed_at_any_time_goes_on(preset: Path, tmp_path: Path, saved: str, monkeypatch) -> None:
+    decoder = load_stage(RECIPE, "decoder")
+    assert main(["train", "codec_audio", "--config", str(preset), "--run", str(tmp_path)]) == 0
+    load_stage(RECIPE, "count").main(None, [], str(tmp_path), False)
+    every = {"before validation": (1, 9), "after validation": (9, 1)}[saved]
+    often = [f"decoder.loop.save_every={every[0]}", f"decoder.loop.validate_every={every[1]}"]
+    steps = []
+
+    def die(task, *args):
+        steps.append(None)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        return ReconstructionTask.total(task, *args)
+
+    monkeypatch.setattr(DecoderTask, "total", die)
+    with pytest.raises(KeyboardInterrupt):
+        decoder.main(None, ["decoder.loop.steps=6", *often], str(tmp_path), False)
+    began = load_model(tmp_path, device="cpu").fingerprint
+    decoder.main(None, ["decoder.loop.steps=6", *often], str(tmp_path), True)
+    assert load_model(tmp_path, device="cpu").fingerprint != began
 
 
 def test_a_model_that_weighs_no_rates_has_nothing_to_count(preset: Path, tmp_path: Path) -> None:
@@ -185,7 +216,7 @@ def test_files_are_coded_with_the_prior_and_come_back(
 def test_the_prior_is_the_models_and_tells_what_it_saves(finished: Path, capsys) -> None:
     prior, model = load_coding_prior(finished / "coding"), load_model(finished, device="cpu")
     assert (prior.name, prior.model_fingerprint) == (model.name, model.fingerprint)
-    assert prior.bits_per_code and set(prior.bits_per_code) <= set(model.rates)
+    assert set(prior.shares) == set(model.rates) and 0 < max(prior.shares.values()) <= 1
     before = (finished / "coding" / PRIOR_FILE).read_bytes()
     load_stage(RECIPE, "prior").main(None, [], str(finished), True)
     assert (finished / "coding" / PRIOR_FILE).read_bytes() == before
