@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from pipeline import STAGES, Recipe
+from pipeline import STAGES, Recipe, rated_quantizer
 from rich.progress import Progress
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from codec.checkpoint import save_model
 from codec.core.errors import UserError
 from codec.data.loader import TrainingBatches
 from codec.models.single_level import SingleLevelCodec
-from codec.quantize.residual import MOST_COUNTED, ResidualQuantizer
+from codec.quantize.residual import MOST_COUNTED
 from codec.train.sound_start import real_codes
 
 
@@ -24,12 +24,8 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         UserError: the model's search does not weigh rates, or its codes have been counted, and not `resume`.
     """
     folder, recipe, model = STAGES.trained_run(config, overrides, run)
-    quantizer = model.quantizer if isinstance(model, SingleLevelCodec) else None
-    if (
-        not isinstance(model, SingleLevelCodec)
-        or not isinstance(quantizer, ResidualQuantizer)
-        or not quantizer.rate_weight
-    ):
+    quantizer = rated_quantizer(model)
+    if quantizer is None or not isinstance(model, SingleLevelCodec):
         raise UserError("codes are counted for model.quantizer.rate_weight, which this run's model does not have")
     if quantizer.encoded_counts() is not None:
         if not resume:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline import STAGES
+from pipeline import STAGES, rated_quantizer
 
 from codec.checkpoint import load_model, save_model
 from codec.checkpoint.zoo import MODEL_FILE
@@ -10,7 +10,6 @@ from codec.core import dist
 from codec.core.config import load_config
 from codec.core.errors import UserError
 from codec.data.loader import TrainingBatches, ValidationBatches
-from codec.quantize.residual import ResidualQuantizer
 from codec.train import train
 from codec.train.decoder_task import DecoderTask
 from codec.train.fabric import build_fabric
@@ -36,8 +35,8 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     folder, recipe, model = STAGES.trained_run(config, overrides, run)
     if recipe.decoder is None:
         raise UserError("the config has no decoder: take that section from a preset of this recipe")
-    quantizer = getattr(model, "quantizer", None)
-    if isinstance(quantizer, ResidualQuantizer) and quantizer.rate_weight and quantizer.encoded_counts() is None:
+    quantizer = rated_quantizer(model)
+    if quantizer is not None and quantizer.encoded_counts() is None:
         raise UserError("codes are chosen by counts that are not there yet: --stage count comes first")
     own = RunFolder.of_stage(folder / "decoder", resume=resume)
     began = model.fingerprint

@@ -54,14 +54,15 @@ def _rows(model: CodecModel, entries: tuple[Entry, ...], split: str, extraction:
     draw, frames = np.random.default_rng(extraction.seed), extraction.frames
     active, held = _number_of_codebooks(model.rates, draw), None
     for entry in track(entries, f"extracting {split}"):
-        codes = _codes(model, entry, active)
+        signal = signal_of(model, entry)
+        codes = _codes(model, signal, active)
         held = codes if held is None else torch.cat((held, codes), 2)
         count, rest = divmod(held.shape[2], frames)
         if count:
             rows = held[:, :, : count * frames].unflatten(2, (count, frames)).movedim(2, 0).flatten(0, 1)
             yield CodeRows((rows,), (str(entry.path),) * count, split)
             active = _number_of_codebooks(model.rates, draw)
-            held = _codes(model, entry, active)[:, :, codes.shape[2] - rest :]
+            held = _codes(model, signal, active)[:, :, codes.shape[2] - rest :]
 
 
 def _number_of_codebooks(rates: Sequence[int], draw: np.random.Generator) -> int:
@@ -70,7 +71,7 @@ def _number_of_codebooks(rates: Sequence[int], draw: np.random.Generator) -> int
     return rates[-1] if whole < WHOLE else rates[int(share**BIAS * len(rates))]
 
 
-def _codes(model: CodecModel, entry: Entry, active: int) -> Tensor:
-    """The codes `[1, q, frames]` of a recording in the first codebooks, -1 in the others."""
-    (codes,) = model.encode(signal_of(model, entry), num_active=active)
+def _codes(model: CodecModel, signal: Tensor, active: int) -> Tensor:
+    """The codes `[1, q, frames]` of a recording `[1, channels, samples]` in the first codebooks, -1 in the others."""
+    (codes,) = model.encode(signal, num_active=active)
     return F.pad(codes.cpu(), (0, 0, 0, model.rates[-1] - active), value=-1)

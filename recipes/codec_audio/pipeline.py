@@ -16,7 +16,9 @@ from codec.data.audio import read_audio
 from codec.data.manifest import Entry
 from codec.models.base import CodecModel
 from codec.models.media import AudioMedia
+from codec.models.single_level import SingleLevelCodec
 from codec.priors.frames import FrameConfig
+from codec.quantize.residual import ResidualQuantizer
 from codec.train.config import LoopConfig
 from codec.train.prior_run import PriorTraining
 from codec.train.sound import SoundConfig
@@ -63,3 +65,9 @@ def signal_of(model: CodecModel, entry: Entry) -> Tensor:
     assert isinstance(model.media, AudioMedia)
     signal, _ = read_audio(entry.path, sample_rate=model.media.sample_rate, channels=model.media.channels)
     return signal[None]
+
+
+def rated_quantizer(model: CodecModel) -> ResidualQuantizer | None:
+    """The quantizer whose codes are to be counted, if the search of `model` weighs rates."""
+    quantizer = model.quantizer if isinstance(model, SingleLevelCodec) else None
+    return quantizer if isinstance(quantizer, ResidualQuantizer) and quantizer.rate_weight else None
