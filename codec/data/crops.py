@@ -7,7 +7,7 @@ random and all its choices are drawn from that generator; without, it is the cen
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +31,20 @@ class Media(Protocol):
     def channels(self) -> int: ...
 
 
+class Crop(NamedTuple):
+    """One example.
+
+    Attributes:
+        signal: `[c, *space]` float32.
+        mask: `[*space]` bool, False over padding.
+        start: the first of its samples in the recording; 0 for pictures.
+    """
+
+    signal: Tensor
+    mask: Tensor
+    start: int = 0
+
+
 class Crops(Protocol):
     """Cuts examples of one medium."""
 
@@ -38,8 +52,8 @@ class Crops(Protocol):
         """How many crops fit into `entry` (0 when the manifest does not say), for weighting."""
         ...
 
-    def cut(self, entry: Entry, size: int, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
-        """One example, `[c, *space]` float32 and `[*space]` bool (False: padding). UserError: bad file."""
+    def cut(self, entry: Entry, size: int, generator: np.random.Generator | None) -> Crop:
+        """One example of `size` along every axis. UserError: bad file."""
         ...
 
 
@@ -55,9 +69,9 @@ class AudioCrops:
     def extent(self, entry: Entry) -> float:
         return (entry.duration_s or 0.0) * self.sample_rate / self.config.crop
 
-    def cut(self, entry: Entry, size: int, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+    def cut(self, entry: Entry, size: int, generator: np.random.Generator | None) -> Crop:
         if self._is_long(entry):
-            stretch = self._long_stretch(entry, size, generator)
+            start, stretch = self._long_stretch(entry, size, generator)
         else:
             samples = self.cache.get(entry.path, lambda: self._read(entry))
             start = _offset(samples.shape[1] - size, generator)
@@ -70,18 +84,19 @@ class AudioCrops:
             signal[:, stretch.shape[1] :] = 0
         if generator is not None and self.config.gain_db is not None:
             signal *= _safe_gain(signal, float(generator.uniform(*self.config.gain_db)))
-        return signal, torch.arange(size) < stretch.shape[1]
+        return Crop(signal, torch.arange(size) < stretch.shape[1], start)
 
     def _is_long(self, entry: Entry) -> bool:
         """Whether holding this recording would push most others out."""
         num_bytes = (entry.duration_s or 0.0) * self.sample_rate * self.channels * 2
         return num_bytes > self.cache.limit_bytes / 8
 
-    def _long_stretch(self, entry: Entry, size: int, generator: np.random.Generator | None) -> np.ndarray:
-        """The same stretch as from the whole, without holding the whole."""
+    def _long_stretch(self, entry: Entry, size: int, generator: np.random.Generator | None) -> tuple[int, np.ndarray]:
+        """The same start and stretch as from the whole, without holding the whole."""
         info = audio_info(entry.path)
         spare = resampled_length(info.num_samples, info.sample_rate, self.sample_rate) - size
-        return self._read(entry, _offset(spare, generator), size)
+        start = _offset(spare, generator)
+        return start, self._read(entry, start, size)
 
     def _read(self, entry: Entry, start: int = 0, num_samples: int | None = None) -> np.ndarray:
         signal, _ = read_audio(
@@ -103,7 +118,7 @@ class ImageCrops:
     def extent(self, entry: Entry) -> float:
         return (entry.width or 0) * (entry.height or 0) / self.config.crop**2
 
-    def cut(self, entry: Entry, size: int, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+    def cut(self, entry: Entry, size: int, generator: np.random.Generator | None) -> Crop:
         pixels = self.cache.get(entry.path, lambda: read_pixels(entry.path, channels=self.channels))
         window = self._window(pixels, size, generator)
         height, width = window.shape[:2]
@@ -113,7 +128,7 @@ class ImageCrops:
         mask[:height, :width] = True
         if generator is not None and self.config.flip and generator.random() < 0.5:
             signal, mask = signal.flip(-1), mask.flip(-1)
-        return signal, mask
+        return Crop(signal, mask)
 
     def _window(self, pixels: np.ndarray, size: int, generator: np.random.Generator | None) -> np.ndarray:
         low, high = (math.log(end) for end in self.config.scale)

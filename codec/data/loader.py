@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -23,13 +23,15 @@ from codec.core.errors import UserError
 from codec.data.augment import mixed, within_full_scale
 from codec.data.build import build_crops
 from codec.data.config import DataConfig
-from codec.data.crops import Media
+from codec.data.crops import Crop, Media
 from codec.data.manifest import Entry, read_manifest
 from codec.data.speakers import speaker_numbers
+from codec.data.written_units import WrittenUnits
 
 __all__ = [
     "Batch",
     "DataConfig",
+    "Telling",
     "TrainingBatches",
     "ValidationBatches",
     "train_entries",
@@ -45,13 +47,40 @@ class Batch:
 
     signal: `[b, c, *space]` float32 in [-1, 1]. names: one path per row.
     mask: `[b, *space]` bool, False over padding; None when nothing is padded.
-    speakers: `[b]` int64, the place of each row's speaker in the list that was asked for; None when none was.
+    told: what else a task is told, by name, if it was asked for: `speakers` `[b]`, the place of each row's speaker in
+    the list that was given, and `targets` `[b, n]`, the units that the rows were written down in; both int64.
     """
 
     signal: Tensor
     names: tuple[str, ...]
     mask: Tensor | None
-    speakers: Tensor | None = None
+    told: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What batches tell beside signals.
+
+    Attributes:
+        speakers: names by whose places batches tell who speaks, the unknown one among them; none: they do not.
+        units: written units of the recordings, which batches tell as targets; None: they do not.
+    """
+
+    speakers: Sequence[str] = ()
+    units: WrittenUnits | None = None
+
+    def told(self, entries: Sequence[Entry], crops: Sequence[Crop]) -> dict[str, Tensor]:
+        """`Batch.told` of `crops` of `entries`."""
+        told: dict[str, Tensor] = {}
+        if self.speakers:
+            told["speakers"] = speaker_numbers(entries, self.speakers)
+        if self.units:
+            paths, starts = [entry.path for entry in entries], [crop.start for crop in crops]
+            told["targets"] = self.units.targets(paths, starts, size=crops[0].mask.shape[-1])
+        return told
+
+
+SILENT = Telling()
 
 
 class TrainingBatches:
@@ -60,11 +89,12 @@ class TrainingBatches:
     Args:
         media: the model's medium (`kind`, `channels`, for audio `sample_rate` in Hz).
         seed: of every random choice made here.
-        speakers: names by whose places batches tell who speaks, the unknown one among them; none: they do not.
+        telling: what batches tell beside signals.
         rank, world_size: this process among its peers; None asks the process group.
 
     Raises:
-        UserError: a manifest that cannot be read or has nothing to train on; later, an unreadable file.
+        UserError: a manifest that cannot be read or has nothing to train on, or nothing that was written down; later,
+            an unreadable file.
     """
 
     def __init__(
@@ -73,14 +103,16 @@ class TrainingBatches:
         media: Media,
         *,
         seed: int,
-        speakers: Sequence[str] = (),
+        telling: Telling = SILENT,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self.config, self.seed, self.speakers = config, seed, speakers
+        self.config, self.seed, self.telling = config, seed, telling
         self.rank = dist.rank() if rank is None else rank
         self.world_size = dist.world_size() if world_size is None else world_size
         self.entries = train_entries(config, media)
+        if telling.units:
+            telling.units.check_covers(entry.path for entry in self.entries)
         self._crops = build_crops(config, media)
         self._items = _weighted_items(self.entries, [self._crops.extent(entry) for entry in self.entries], config)
         self._epoch_order = lru_cache(maxsize=2)(self._draw_epoch_order)
@@ -98,7 +130,7 @@ class TrainingBatches:
     def batch(self, step: int) -> Batch:
         """The batch of `step` (0, 1, ...), the same whenever and wherever it is asked for."""
         first = (step * self.world_size + self.rank) * self.config.batch_size
-        return _collate([self._example(first + row) for row in range(self.config.batch_size)], self.speakers)
+        return _collate([self._example(first + row) for row in range(self.config.batch_size)], self.telling)
 
     def prefetch(self, start_step: int = 0) -> Generator[tuple[int, Batch]]:
         """(step, `batch(step)`) from `start_step` on, decoded ahead by threads; an error arrives at its step.
@@ -123,17 +155,18 @@ class TrainingBatches:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _example(self, position: int) -> tuple[Tensor, Tensor, Entry]:
+    def _example(self, position: int) -> tuple[Crop, Entry]:
         epoch, place = divmod(position, len(self._items))
         entry = self.entries[self._items[self._epoch_order(epoch)[place]]]
         generator = np.random.default_rng([self.seed, _EXAMPLE_STREAM, position])
-        signal, mask = self._crops.cut(entry, self.config.crop, generator)
+        crop = self._crops.cut(entry, self.config.crop, generator)
         if entry.kind == "audio" and generator.random() < self.config.mix_probability:
             other = self.entries[self._items[generator.integers(len(self._items))]]
-            added, _ = self._crops.cut(other, self.config.crop, generator)
+            added = self._crops.cut(other, self.config.crop, generator).signal
             level_db = float(generator.uniform(*self.config.mix_level_db))
-            signal = within_full_scale(mixed(signal, added * mask, level_db=level_db))
-        return signal, mask, entry
+            mixture = within_full_scale(mixed(crop.signal, added * crop.mask, level_db=level_db))
+            crop = crop._replace(signal=mixture)
+        return crop, entry
 
     def _draw_epoch_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, _EPOCH_STREAM, epoch]).permutation(len(self._items))
@@ -152,11 +185,11 @@ class ValidationBatches:
         config: DataConfig,
         media: Media,
         *,
-        speakers: Sequence[str] = (),
+        telling: Telling = SILENT,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
-        self.config, self.speakers = config, speakers
+        self.config, self.telling = config, telling
         rank = dist.rank() if rank is None else rank
         world_size = dist.world_size() if world_size is None else world_size
         entries = validation_entries(config, media)
@@ -173,7 +206,7 @@ class ValidationBatches:
         first = index * self.config.batch_size
         rows = self.entries[first : first + self.config.batch_size]
         size = self.config.validation_crop or self.config.crop
-        return _collate([(*self._crops.cut(entry, size, None), entry) for entry in rows], self.speakers)
+        return _collate([(self._crops.cut(entry, size, None), entry) for entry in rows], self.telling)
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.batch(index) for index in range(len(self)))
@@ -243,12 +276,12 @@ def _weighted_items(entries: Sequence[Entry], extents: Sequence[float], config: 
     return np.repeat(np.arange(len(entries)), repeats)
 
 
-def _collate(examples: Sequence[tuple[Tensor, Tensor, Entry]], speakers: Sequence[str]) -> Batch:
-    signals, masks, entries = zip(*examples, strict=True)
-    mask = torch.stack(masks)
+def _collate(examples: Sequence[tuple[Crop, Entry]], telling: Telling) -> Batch:
+    crops, entries = zip(*examples, strict=True)
+    mask = torch.stack([crop.mask for crop in crops])
     return Batch(
-        torch.stack(signals),
+        torch.stack([crop.signal for crop in crops]),
         tuple(str(entry.path) for entry in entries),
         None if bool(mask.all()) else mask,
-        speaker_numbers(entries, speakers) if speakers else None,
+        telling.told(entries, crops),
     )

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from codec.core.errors import UserError
+from codec.core.lines import numbered_lines
 from codec.data.audio import write_audio
 from codec.data.speakers import UNKNOWN
 from codec.files.each_recording import each_recording, encoded
 from codec.files.speech_entries import speech_entries
 from codec.files.tree import names_apart
-from codec.files.unit_lines import Written, numbered_lines
+from codec.files.unit_lines import Written
 from codec.models.audible_units import AudibleConfig, AudibleUnits
 from codec.models.build_units import UNIT_MODELS
 from codec.models.units import UnitModel

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from codec.core.atomic import atomic_path
 from codec.core.errors import UserError
 from codec.core.runs import find_runs
@@ -44,6 +46,28 @@ class UnitLine:
 
 
 @dataclass(frozen=True)
+class UnitSource:
+    """Whose units recordings are written down in; attributes as of `UnitLine`."""
+
+    model: str
+    fingerprint: str
+    num_units: int
+    frame_rate: float
+
+    def line(self, path: Path, units: np.ndarray) -> UnitLine:
+        """A recording in `units` `[n]`."""
+        runs = find_runs(units)
+        return UnitLine(
+            path=str(path),
+            **asdict(self),
+            units=units.tolist(),
+            runs=runs.units.tolist(),
+            starts_s=(runs.starts / self.frame_rate).tolist(),
+            stops_s=(runs.stops / self.frame_rate).tolist(),
+        )
+
+
+@dataclass(frozen=True)
 class Written:
     """What was written, and why not the rest: reasons by path."""
 
@@ -69,30 +93,23 @@ def write_units(
     Raises:
         UserError: another suffix, Parquet without pyarrow, or no recording could be read.
     """
+    failures: dict[str, str] = {}
+    source = UnitSource(model.name, model.fingerprint, model.codebook_size, model.frame_rate)
+
+    def line(entry: Entry) -> UnitLine:
+        return source.line(entry.path, encoded(model, entry, penalty=penalty).units)
+
+    lines = each_recording(entries, line, failures=failures, progress=progress)
+    return Written(write_lines(lines, target), failures)
+
+
+def write_lines(lines: Iterator[UnitLine], target: Path) -> int:
+    """Write `lines` to `target`, whole or not at all, and return their number; errors as `write_units`."""
     writers = {".jsonl": _write_lines, ".parquet": _write_table}
     if target.suffix not in writers:
         raise UserError(f"{target} ends in {target.suffix!r}: units are written to .jsonl or .parquet")
-    failures: dict[str, str] = {}
-    lines = each_recording(entries, lambda entry: _line(model, entry, penalty), failures=failures, progress=progress)
     with atomic_path(target) as unfinished:
-        num_written = writers[target.suffix](unfinished, lines)
-    return Written(num_written, failures)
-
-
-def _line(model: UnitModel, entry: Entry, penalty: float) -> UnitLine:
-    units = encoded(model, entry, penalty=penalty).units
-    runs = find_runs(units)
-    return UnitLine(
-        path=str(entry.path),
-        model=model.name,
-        fingerprint=model.fingerprint,
-        num_units=model.codebook_size,
-        frame_rate=model.frame_rate,
-        units=units.tolist(),
-        runs=runs.units.tolist(),
-        starts_s=(runs.starts / model.frame_rate).tolist(),
-        stops_s=(runs.stops / model.frame_rate).tolist(),
-    )
+        return writers[target.suffix](unfinished, lines)
 
 
 def _write_lines(path: Path, lines: Iterator[UnitLine]) -> int:
@@ -122,12 +139,3 @@ def _write_table(path: Path, lines: Iterator[UnitLine]) -> int:
             file.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
             number += len(rows)
     return number
-
-
-def numbered_lines(source: Path) -> Iterator[tuple[int, str]]:
-    """Numbers, from 1, and texts of the lines of `source` that are not empty; UserError if it cannot be read."""
-    try:
-        with open(source, encoding="utf-8") as file:
-            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {source}: {error}") from None

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from codec.core.atomic import atomic_write_text
 from codec.core.errors import UserError
+from codec.core.lines import numbered_lines
 from codec.core.pairs import Pairs, learn_pairs
-from codec.files.unit_lines import numbered_lines
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class MaskedUnitsConfig(UnitConfig):
     """Everything that decides the shape of the model and what it learns from.
 
     Attributes:
-        encoder: of the features, frame by frame; its width is that of the latents, too.
+        encoder: of the features, frame by frame.
+        latent_dim: channels of the latents; None: as many as the encoder is wide.
         num_targets: units of the teacher.
         quantizer: of the latents, which it teaches nothing.
         hidden: share of the latents that are hidden, in stretches of `stretch`.
@@ -52,6 +53,7 @@ class MaskedUnitsConfig(UnitConfig):
     kind: Literal["masked"] = "masked"
     encoder: FrameEncoderConfig = FrameEncoderConfig()
     context: ContextConfig = ContextConfig()
+    latent_dim: PositiveInt | None = None
     num_targets: PositiveInt
     quantizer: OneCodebookConfig
     hidden: float = Field(default=0.5, gt=0.0, lt=1.0)
@@ -70,10 +72,14 @@ class MaskedUnits(UnitModel):
         super().__init__(config)
         self.hiding, self.stretch, self.warp = config.hidden, config.stretch, config.warp
         width, context = config.encoder.width, config.context
-        self.encoder = ContextEncoder(config.encoder, context, num_features=config.features.num_features)
-        self.quantizer = self._build_quantizer(config.quantizer, width)
+        self.encoder = ContextEncoder(config, num_features=config.features.num_features)
+        self.quantizer = self._build_quantizer(config.quantizer, config.latent_dim or width)
+        widened = [FrameLinear(config.latent_dim, width)] if config.latent_dim else []
         self.head = nn.Sequential(
-            *_blocks(width, context.kernel, context.head), FrameNorm(width), FrameLinear(width, config.num_targets)
+            *widened,
+            *_blocks(width, context.kernel, context.head),
+            FrameNorm(width),
+            FrameLinear(width, config.num_targets),
         )
         self.num_targets = config.num_targets
 
@@ -85,15 +91,17 @@ class MaskedUnits(UnitModel):
         if targets is None:
             raise UserError("masked units are learnt from the units of a teacher, and there is none: name one")
         real = self.unit_mask(mask)
+        told = targets >= 0
         features = self.features(signal, mask, warp=warps(signal, self.warp if self.training else 0.0))
         hidden = self._draw_hidden(targets)
         latents = self.encoder(features, hidden)
         quantized = self.quantizer(latents.detach(), mask=real)
+        chances = self.head(latents)
         with float32_island(signal.device.type):
-            chances = self.head(latents).float()
-            surprise = F.cross_entropy(chances, targets, reduction="none")
+            chances = chances.float()
+            surprise = F.cross_entropy(chances, targets.clamp_min(0), reduction="none")
             hits = (chances.argmax(1) == targets).float()
-            counted = torch.ones_like(hidden) if real is None else real
+            counted = told if real is None else told & real
             losses = {HIDDEN: _mean(surprise, hidden & counted), SEEN: _mean(surprise, ~hidden & counted)}
             stats = {"hits": _mean(hits, hidden & counted), "hits_seen": _mean(hits, ~hidden & counted)}
         return Learnt(
@@ -110,13 +118,17 @@ class MaskedUnits(UnitModel):
 
 
 class ContextEncoder(nn.Module):
-    """Features `[b, num_features, frames]` to latents `[b, width, n]` that know what is around them."""
+    """Features `[b, num_features, frames]` to latents `[b, latent_dim, n]` that know what is around them."""
 
-    def __init__(self, config: FrameEncoderConfig, context: ContextConfig, *, num_features: int):
+    def __init__(self, config: MaskedUnitsConfig, *, num_features: int):
         super().__init__()
-        self.frames = build_frame_encoder(config, num_features=num_features, latent_dim=config.width)
-        self.stand_in = nn.Parameter(0.1 * torch.randn(config.width, 1))
-        self.context = nn.Sequential(*_blocks(config.width, context.kernel, context.dilations), FrameNorm(config.width))
+        width = config.encoder.width
+        self.frames = build_frame_encoder(config.encoder, num_features=num_features, latent_dim=width)
+        self.stand_in = nn.Parameter(0.1 * torch.randn(width, 1))
+        narrowed = [FrameLinear(width, config.latent_dim)] if config.latent_dim else []
+        self.context = nn.Sequential(
+            *_blocks(width, config.context.kernel, config.context.dilations), FrameNorm(width), *narrowed
+        )
 
     def forward(self, features: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Latents; where `hidden` `[b, n]` is True, a stand-in takes the place of what was there."""

@@ -104,7 +104,8 @@ class UnitModel(nn.Module, ABC):
 
         Args:
             mask: `[b, time]`, True where the speech is real.
-            targets: the teacher's units `[b, num_units]` of the same speech, for a model that learns from one.
+            targets: the teacher's units `[b, num_units]` of the same speech, for a model that learns from one; -1
+                where the teacher says nothing.
         """
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -161,11 +161,11 @@ class _Trainer:
         self.wrapped.train()
         if self.adversary:
             self.adversary.begin(step)
-        inputs = self._to_device(batch)
+        inputs, told = self._to_device(batch)
         self._undo.keep()
         try:
             with self._first_step_uncompiled():
-                outcome = self.wrapped(*inputs)
+                outcome = self.wrapped(*inputs, **told)
         except NonFiniteError:
             self._undo.restore()
             raise blame("the encoder's output is", signal=batch.signal, names=batch.names, losses={}) from None
@@ -201,10 +201,10 @@ class _Trainer:
             sums: dict[str, float] = {}
             items, shown = 0, None
             for batch in batches:
-                inputs = self._to_device(batch)
+                inputs, told = self._to_device(batch)
                 shown = inputs[0][:NUM_SAMPLES] if shown is None else shown
                 try:
-                    outcome = self._outcome(*inputs)
+                    outcome = self._outcome(*inputs, **told)
                 except NonFiniteError:
                     raise UserError(f"validation met NaN or Inf in {', '.join(batch.names)}: look at these") from None
                 for name, value in to_floats(outcome).items():
@@ -218,10 +218,10 @@ class _Trainer:
                 progress.best_loss, progress.best_step = means["total"], progress.step
                 self._export()
 
-    def _outcome(self, *inputs: Tensor | None) -> dict[str, Tensor]:
+    def _outcome(self, *inputs: Tensor | None, **told: Tensor) -> dict[str, Tensor]:
         """Losses, their weighted total and statistics of one batch, in the run's precision."""
         with self.fabric.autocast():
-            outcome = self.task(*inputs)
+            outcome = self.task(*inputs, **told)
         return {"total": self.task.total(outcome["losses"]), **outcome["losses"], **outcome["stats"]}
 
     def _mean_over_ranks(self, sums: dict[str, float], items: int) -> dict[str, float]:
@@ -248,14 +248,15 @@ class _Trainer:
         if self.fabric.is_global_zero:
             self.task.export(self.run.best, name=self.run.name)
 
-    def _to_device(self, batch: Batch) -> tuple[Tensor, *tuple[Tensor | None, ...]]:
-        """What the task is given: the signal, the mask or None, and who speaks if the batch tells."""
-        signal = batch.signal.to(self.fabric.device, non_blocking=True)
+    def _to_device(self, batch: Batch) -> tuple[tuple[Tensor, Tensor | None], dict[str, Tensor]]:
+        """What the task is given: the signal and the mask or None, and what else the batch tells, by name."""
+        device = self.fabric.device
+        signal = batch.signal.to(device, non_blocking=True)
         if signal.dim() == 4:
             signal = signal.to(memory_format=torch.channels_last)
-        speakers: Tensor | None = getattr(batch, "speakers", None)
-        rest = (batch.mask,) if speakers is None else (batch.mask, speakers)
-        return signal, *(None if x is None else x.to(self.fabric.device, non_blocking=True) for x in rest)
+        mask = None if batch.mask is None else batch.mask.to(device, non_blocking=True)
+        told: Mapping[str, Tensor] = getattr(batch, "told", {})
+        return (signal, mask), {name: tensor.to(device, non_blocking=True) for name, tensor in told.items()}
 
 
 class _Throughput:

@@ -13,8 +13,9 @@ from codec.checkpoint.units import load_unit_weights, load_units, save_units
 from codec.core.config import Config
 from codec.core.errors import UserError
 from codec.data.config import DataConfig
-from codec.data.loader import train_entries
+from codec.data.loader import Telling, train_entries
 from codec.data.speakers import speaker_names
+from codec.data.written_units import WrittenUnits, read_written_units
 from codec.models.audible_units import AudibleConfig
 from codec.models.build_units import AnyUnitConfig, build_units
 from codec.models.media import AudioMedia
@@ -22,12 +23,16 @@ from codec.models.units import UnitModel
 from codec.train.config import LoopConfig
 from codec.train.recipe import Weights, check_crops
 
+WRITTEN = ".jsonl"
+"""How the name of a teacher ends that is a file of units."""
+
 
 class UnitsConfig(Config):
     """Data, model, losses and loop of a recipe that trains units.
 
     Attributes:
-        teacher: the model of units that `model` learns from, if it is of a kind that does: a bundled name or a folder.
+        teacher: what `model` learns from, if it is of a kind that does: a model of units, by a bundled name or a
+            folder, or a .jsonl file of the units that recordings are written down in.
         start_from: an exported model of the same config, but for settings, whose weights training starts from; None:
             random ones.
     """
@@ -70,8 +75,15 @@ def build_unit_task(config: UnitsConfig) -> UnitTask:
     model = build_units(config.model)
     if config.start_from:
         load_unit_weights(model, config.start_from)
-    teacher = load_units(config.teacher, device=config.loop.device) if config.teacher else None
-    return UnitTask(model, config.losses, teacher=teacher)
+    return UnitTask(model, config.losses, teacher=_teacher(config))
+
+
+def _teacher(config: UnitsConfig) -> UnitModel | WrittenUnits | None:
+    if config.teacher is None:
+        return None
+    if config.teacher.endswith(WRITTEN):
+        return read_written_units(Path(config.teacher), sample_rate=config.model.sample_rate)
+    return load_units(config.teacher, device=config.loop.device)
 
 
 class UnitTask(nn.Module):
@@ -80,7 +92,8 @@ class UnitTask(nn.Module):
     Args:
         model: what is trained and exported.
         weights: of every loss, by name.
-        teacher: whose units the model learns from; None for a model that learns from speech alone.
+        teacher: whose units the model learns from, or the units, which batches tell it; None for a model that learns
+            from speech alone.
 
     Raises:
         UserError: a loss without a weight, a weight without a loss, or a teacher that does not fit.
@@ -88,23 +101,44 @@ class UnitTask(nn.Module):
 
     sample_rate = None
 
-    def __init__(self, model: UnitModel, weights: dict[str, float], *, teacher: UnitModel | None = None):
+    def __init__(
+        self,
+        model: UnitModel,
+        weights: dict[str, float],
+        *,
+        teacher: UnitModel | WrittenUnits | None = None,
+    ):
         super().__init__()
         if set(weights) != set(model.loss_names):
             wanted = ", ".join(model.loss_names) or "none: it is found by clustering"
             raise UserError(f"losses have weights for {', '.join(weights) or 'none'}; this model has: {wanted}")
         self.model, self.weights = model, weights
-        self.teacher = _fitting(teacher, model)
+        _check_fits(teacher, model)
+        self.written = teacher if isinstance(teacher, WrittenUnits) else None
+        self.teacher = teacher.requires_grad_(False) if isinstance(teacher, UnitModel) else None
+
+    @property
+    def telling(self) -> Telling:
+        """What batches have to tell it."""
+        return Telling(speakers=self.model.speakers, units=self.written)
 
     def forward(
-        self, signal: Tensor, mask: Tensor | None = None, speakers: Tensor | None = None
+        self,
+        signal: Tensor,
+        mask: Tensor | None = None,
+        *,
+        speakers: Tensor | None = None,
+        targets: Tensor | None = None,
     ) -> dict[str, dict[str, Tensor]]:
         """Losses of a batch, unweighted, and statistics: `{"losses": ..., "stats": ...}`, 0-d tensors by name.
 
-        `speakers` `[b]` are numbers of who speaks, for a model that is told.
+        Args:
+            speakers: `[b]`, numbers of who speaks, for a model that is told.
+            targets: `[b, num_units]`, what the speech is written down in; None: a teacher, if any, is asked.
         """
-        with torch.no_grad():
-            targets = None if self.teacher is None else self.teacher.eval().units(signal, mask=mask)
+        if self.teacher is not None:
+            with torch.no_grad():
+                targets = self.teacher.eval().units(signal, mask=mask)
         told = {} if speakers is None else {"speakers": speakers}
         learnt = self.model(signal, mask=mask, targets=targets, **told)
         return {"losses": learnt.losses, "stats": learnt.stats}
@@ -122,19 +156,22 @@ class UnitTask(nn.Module):
         save_units(self.model, folder, name=name)
 
 
-def _fitting(teacher: UnitModel | None, model: UnitModel) -> UnitModel | None:
-    """`teacher`, which learns nothing any more, if it is what `model` wants."""
+def _check_fits(teacher: UnitModel | WrittenUnits | None, model: UnitModel) -> None:
+    """Raises UserError unless `teacher` is what `model` wants."""
     if teacher is None:
         if model.num_targets is not None:
             raise UserError(f"the model learns from {model.num_targets} units of a teacher: name one (teacher=FOLDER)")
-        return None
+        return
     if model.num_targets is None:
         raise UserError(f"the model learns from speech alone: leave the teacher {teacher.name} out")
-    given = (teacher.codebook_size, teacher.config.sample_rate, teacher.frame_rate)
-    wanted = (model.num_targets, model.config.sample_rate, model.frame_rate)
+    rate = model.config.sample_rate
+    if isinstance(teacher, WrittenUnits):
+        given = (teacher.num_units, rate, rate / teacher.samples_per_unit)
+    else:
+        given = (teacher.codebook_size, teacher.config.sample_rate, teacher.frame_rate)
+    wanted = (model.num_targets, rate, model.frame_rate)
     if given != wanted:
         raise UserError(
             f"teacher {teacher.name} has {given[0]} units at {given[1]} Hz, {given[2]:g} a second; the model wants "
             f"{wanted[0]} at {wanted[1]} Hz, {wanted[2]:g} a second: change model.num_targets, or take another"
         )
-    return teacher.requires_grad_(False)

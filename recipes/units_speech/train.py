@@ -27,6 +27,6 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     recipe = recipe.with_speakers()
     fabric = build_fabric(recipe.loop)
     task = build_unit_task(recipe)
-    data = TrainingBatches(recipe.data, recipe.media, seed=recipe.loop.seed, speakers=task.model.speakers)
-    validation = ValidationBatches(recipe.data, recipe.media, speakers=task.model.speakers)
+    data = TrainingBatches(recipe.data, recipe.media, seed=recipe.loop.seed, telling=task.telling)
+    validation = ValidationBatches(recipe.data, recipe.media, telling=task.telling)
     train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)

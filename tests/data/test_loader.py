@@ -18,6 +18,7 @@ from codec.data.image import read_pixels
 from codec.data.loader import (
     Batch,
     DataConfig,
+    Telling,
     TrainingBatches,
     ValidationBatches,
     train_entries,
@@ -290,10 +291,10 @@ def test_batches_tell_who_speaks_when_they_are_asked(tmp_path: Path) -> None:
     config = make_config(train=manifest, validation=manifest, validation_splits="train", crop=1000, batch_size=6)
     assert speaker_names(spoken) == ("ann", "bob", "cy")
     speakers = ("unknown", "ann", "bob")  # cy was never met
-    batch = TrainingBatches(config, AUDIO, seed=0, speakers=speakers).batch(0)
+    batch = TrainingBatches(config, AUDIO, seed=0, telling=Telling(speakers=speakers)).batch(0)
     number_of = dict(zip((str(entry.path) for entry in spoken), [2, 0, 1, 0, 0, 0], strict=True))
-    assert batch.speakers is not None and batch.speakers.dtype == torch.int64
-    assert batch.speakers.tolist() == [number_of[name] for name in batch.names]
-    (validation,) = ValidationBatches(config, AUDIO, speakers=speakers)
-    assert validation.speakers is not None and validation.speakers.tolist() == [2, 0, 1, 0, 0, 0]
-    assert TrainingBatches(config, AUDIO, seed=0).batch(0).speakers is None
+    assert batch.told["speakers"].dtype == torch.int64
+    assert batch.told["speakers"].tolist() == [number_of[name] for name in batch.names]
+    (validation,) = ValidationBatches(config, AUDIO, telling=Telling(speakers=speakers))
+    assert validation.told["speakers"].tolist() == [2, 0, 1, 0, 0, 0]
+    assert TrainingBatches(config, AUDIO, seed=0).batch(0).told == {}

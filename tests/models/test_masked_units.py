@@ -1,10 +1,13 @@
 """Masked units: what is hidden, what is learnt from a teacher, and who may be one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from codec.checkpoint.units import load_unit_weights, save_units
 from codec.core.errors import UserError
+from codec.data.written_units import WrittenUnits
 from codec.models.build_units import build_units, parse_units
 from codec.nn.hiding import draw_hidden
 from codec.train.units import UnitTask
@@ -97,9 +100,48 @@ def test_padding_teaches_nothing():
     noise[..., : speech.shape[2] // 2 + 400] = 0  # a frame at the border hears both sides of it
     quiet, loud = speech * mask[:, None], torch.where(mask[:, None], speech, noise)
     as_it_is = losses(quiet, targets)
-    for others in (losses(loud, targets), losses(quiet, torch.where(real, targets, (targets + 1) % 8))):
+    untold = torch.where(real, targets, -1)
+    for others in (
+        losses(loud, targets),
+        losses(quiet, torch.where(real, targets, (targets + 1) % 8)),
+        losses(quiet, untold),
+    ):
         assert all(float(others[name]) == pytest.approx(float(as_it_is[name]), rel=1e-4) for name in WEIGHTS)
     assert float(losses(quiet, (targets + 1) % 8)["hidden"]) != pytest.approx(float(as_it_is["hidden"]), rel=1e-3)
+
+
+def test_a_place_without_a_target_teaches_nothing():
+    torch.manual_seed(0)
+    model = build_units(parse_units(CONFIG)).eval()
+    speech = _speech(2)
+    targets = torch.randint(0, 8, (2, speech.shape[2] // 320))
+    with torch.no_grad():
+        losses = model(speech, targets=torch.full_like(targets, -1)).losses
+    assert float(losses["hidden"]) == float(losses["seen"]) == 0.0
+
+
+def test_latents_may_be_narrower_than_the_encoder():
+    torch.manual_seed(0)
+    model = build_units(parse_units(CONFIG | {"latent_dim": 6})).eval()
+    assert model.latents(_speech()).shape == (4, 6, 40)
+    targets = torch.zeros(4, 40, dtype=torch.long)
+    torch.stack(list(model(_speech(), targets=targets).losses.values())).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.encoder.parameters())
+
+
+def test_units_that_were_written_down_are_a_teacher():
+    model = build_units(parse_units(CONFIG))
+    written = WrittenUnits("units.jsonl", num_units=8, samples_per_unit=320, units={})
+    task = UnitTask(model, WEIGHTS, teacher=written).eval()
+    assert task.telling.units is written
+    targets = torch.randint(0, 8, (4, 40), generator=torch.Generator().manual_seed(0))
+    assert task(_speech(), targets=targets)["losses"].keys() == WEIGHTS.keys()
+    for wrong, message in (
+        (replace(written, num_units=9), "has 9 units"),
+        (replace(written, samples_per_unit=160), "100 a second"),
+    ):
+        with pytest.raises(UserError, match=message):
+            UnitTask(model, WEIGHTS, teacher=wrong)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from codec.cli.scripts import load_script
 from codec.core.bundled import recipes_folder
 from codec.core.config import load_config
 from codec.core.errors import UserError
+from codec.data.manifest import read_manifest
+from codec.data.written_units import read_written_units
 from codec.models.audible_units import AudibleUnits
 from codec.models.build_units import build_units
 from codec.train.run import RunFolder, read_metrics
@@ -66,6 +68,43 @@ def test_units_of_features_need_no_training(tmp_path):
         _stage("train", "mfcc.yaml", overrides, tmp_path / "run")
     _stage("cluster", "mfcc.yaml", overrides, tmp_path / "run")
     assert load_units(tmp_path / "run" / "units" / "4", device="cpu").frame_rate == 100
+
+
+def test_a_model_learns_from_what_recordings_have_in_common(tmp_path):
+    manifest = write_corpus(tmp_path / "corpus")
+    _stage("cluster", "mfcc.yaml", [f"data.train={manifest}", "num_units=[4]", "model.stride=2"], tmp_path / "first")
+    masked = [
+        f"data.train={manifest}",
+        "data.validation_fraction=0.3",
+        *(setting for setting in SMALL if "predictor" not in setting),
+        "model.num_targets=6",
+    ]
+    teacher = tmp_path / "run" / "teacher.jsonl"
+    _stage("neighbours", "masked.yaml", [*masked, f"teacher={tmp_path / 'first' / 'units' / '4'}"], tmp_path / "run")
+    written = read_written_units(teacher, sample_rate=16000)
+    entries = read_manifest(manifest).entries
+    assert written.num_units == 6 and set(written.units) == {
+        str(e.path) for e in entries if e.split in ("train", "units")
+    }
+    _stage("train", "masked.yaml", [*masked, f"teacher={teacher}"], tmp_path / "run")
+    metrics = read_metrics(RunFolder(tmp_path / "run", resume=True))
+    assert all(line["seen"] > 0 for line in metrics if "seen" in line)
+    assert load_units(tmp_path / "run", device="cpu").latents(torch.zeros(1, 1, 3200)).shape == (1, 4, 10)
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "message"),
+    [
+        ("cpu.yaml", ["teacher=speech-units-50hz"], "of kind contrastive learns from no teacher"),
+        ("masked.yaml", [], "no model to find units with"),
+        ("masked.yaml", ["teacher=missing"], "missing"),
+    ],
+)
+def test_neighbours_of_nothing_are_refused(tmp_path, config, overrides, message):
+    data = f"data.train={write_corpus(tmp_path / 'corpus')}"
+    with pytest.raises(UserError, match=message):
+        _stage("neighbours", config, [data, *overrides], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_clustering_a_model_that_is_not_trained_is_refused(tmp_path):
