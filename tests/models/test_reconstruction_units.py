@@ -49,7 +49,7 @@ def trained():
     optimizer = torch.optim.Adam(model.parameters(), 8e-3)
     for step in range(140):
         speech = torch.stack([_said(name, 2 * step + row) for row in range(2) for name in sorted(HUMS)])
-        outcome = task(speech, None, torch.tensor([1, 2, 1, 2]))
+        outcome = task(speech, speakers=torch.tensor([1, 2, 1, 2]))
         optimizer.zero_grad()
         task.total(outcome["losses"]).backward()
         optimizer.step()

@@ -30,7 +30,7 @@ def test_the_voice_is_that_of_the_speaker_asked_for():
     time = torch.arange(6400) / 16000
     speech = torch.stack([0.3 * torch.sin(2 * torch.pi * TONES[name] * time) for name in model.speakers[1:]])[:, None]
     for _ in range(40):
-        outcome = task(speech, None, torch.tensor([1, 2]))
+        outcome = task(speech, speakers=torch.tensor([1, 2]))
         optimizer.zero_grad()
         task.total(outcome["losses"]).backward()
         optimizer.step()
