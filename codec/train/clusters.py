@@ -16,6 +16,7 @@ MOST_VECTORS = 200_000
 LLOYD_STEPS = 20
 COMPENSATION_CLASSES = 64  # more would come to be of one speaker each
 ROWS_PER_CLASS = 50
+COMPENSATED = 64  # directions: where latents hardly differ, recordings hardly differ either, and would be blown up
 COMPENSATION_RIDGE = 1e-3  # of the mean variance, so that no direction is blown up
 
 
@@ -27,7 +28,7 @@ def draw_latents(model: UnitModel, recordings: Iterable[Tensor], *, most: int = 
     """
     generator = torch.Generator().manual_seed(seed)
     rows, lots = torch.empty(0), torch.empty(0, dtype=torch.float64)
-    for found in _latents(model, recordings):
+    for found in each_latents(model, recordings):
         rows = torch.cat([rows, found]) if len(rows) else found
         lots = torch.cat([lots, torch.rand(len(found), generator=generator, dtype=torch.float64)])
         if len(rows) > 2 * most:
@@ -42,7 +43,8 @@ def find_compensation(model: UnitModel, recordings: Iterable[Tensor], rows: Tens
     It is S^(-1/2), S being the covariance over recordings of the mean difference between latents and their unit, each
     counted as often as the unit is met: within-class covariance normalisation (Hatch, Kajarekar & Stolcke 2006, section
     2), the classes being clusters of `rows` `[n, d]`, drawn from all latents, and the sessions `recordings`, each
-    speech `[1, time]`. Its norm is that of the identity.
+    speech `[1, time]`, in the directions in which `rows` differ most; of the others nothing is left. Its norm is that
+    of the identity.
 
     Raises:
         UserError: too few latents.
@@ -52,15 +54,18 @@ def find_compensation(model: UnitModel, recordings: Iterable[Tensor], rows: Tens
         raise UserError(f"{len(rows)} latents are too few to compensate them: give more speech")
     centres = find_codebook(rows, classes, seed=seed)
     dim = rows.shape[1]
+    strongest = torch.linalg.eigh(rows.T.cov().double().view(dim, dim))[1][:, -COMPENSATED:]
     scatter = torch.zeros(dim, dim, dtype=torch.float64)
-    for found in _latents(model, recordings):
+    for found in each_latents(model, recordings):
         units = nearest(found, centres)
         sums = torch.zeros_like(centres).index_add_(0, units, found - centres[units])
         counts = torch.bincount(units, minlength=len(centres)).clamp_min(1)
         shifts = (sums / counts.sqrt()[:, None]).double()
         scatter += shifts.T @ shifts
+    scatter = strongest.T @ scatter @ strongest
     floor = COMPENSATION_RIDGE * scatter.diagonal().mean() + torch.finfo(torch.float32).tiny
-    values, directions = torch.linalg.eigh(scatter + floor * torch.eye(dim))
+    values, directions = torch.linalg.eigh(scatter + floor * torch.eye(len(scatter)))
+    directions = strongest @ directions
     inverse = directions * values.rsqrt() @ directions.T
     return (inverse * (dim**0.5 / inverse.norm())).float()
 
@@ -71,7 +76,7 @@ def set_compensation(model: UnitModel, compensation: Tensor) -> None:
     model.compensation.copy_(compensation)
 
 
-def _latents(model: UnitModel, recordings: Iterable[Tensor]) -> Iterator[Tensor]:
+def each_latents(model: UnitModel, recordings: Iterable[Tensor]) -> Iterator[Tensor]:
     """Latents `[n, d]` of each of the `recordings` that makes a unit, on the CPU."""
     device = next(model.buffers()).device
     for recording in recordings:
@@ -85,10 +90,10 @@ def _luckiest(rows: Tensor, lots: Tensor, most: int) -> tuple[Tensor, Tensor]:
     return rows[chosen], lots[chosen]
 
 
-def check_enough(rows: Tensor, size: int) -> None:
-    """Raises UserError unless there are as many `rows` `[n, d]` as `size`."""
-    if len(rows) < size:
-        raise UserError(f"{len(rows)} latents make no {size} units: give more speech, or ask for fewer units")
+def check_enough(number: int, size: int) -> None:
+    """Raises UserError unless there are as many latents, `number` of them, as `size`."""
+    if number < size:
+        raise UserError(f"{number} latents make no {size} units: give more speech, or ask for fewer units")
 
 
 @torch.no_grad()
@@ -98,7 +103,7 @@ def find_codebook(rows: Tensor, size: int, *, seed: int = 0) -> Tensor:
     Raises:
         UserError: fewer rows than centres.
     """
-    check_enough(rows, size)
+    check_enough(len(rows), size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         centres = cluster(rows, None, size).centres

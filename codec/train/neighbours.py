@@ -15,7 +15,7 @@ REACH = 1  # latents on either side by which moments are compared
 MOST_MOMENTS = 100_000  # to compare with
 NEAREST = 16
 OWN_WEIGHT = 2  # of a moment beside its neighbours
-GROUPS = 256  # of moments, each of which gives one neighbour at most, so that no recording gives all
+GROUPS = 256  # of moments, each of which gives one neighbour at most, so that of many recordings no one gives all
 COMPARED = 128  # strongest directions of windows: the others hold little, and cost as much
 ROWS_AT_ONCE = 64
 
@@ -38,9 +38,18 @@ class Moments:
     recordings: Tensor
     num_groups: int
 
+    def to(self, device: str | torch.device) -> Moments:
+        """The same on `device`, where comparisons then take place."""
+        tensors = (self.latents, self.keys, self.directions, self.recordings)
+        return Moments(*(tensor.to(device) for tensor in tensors), self.num_groups)
 
-def draw_moments(latents: Sequence[Tensor], *, most: int = MOST_MOMENTS, seed: int = 0) -> Moments:
+
+def draw_moments(
+    latents: Sequence[Tensor], *, most: int = MOST_MOMENTS, groups: int = GROUPS, seed: int = 0
+) -> Moments:
     """Moments drawn at random from `latents` `[n, d]` of each recording: all, or about `most` of them.
+
+    Fewer than `groups` are left out, at random, so that all groups are alike.
 
     Raises:
         UserError: there are none.
@@ -49,15 +58,17 @@ def draw_moments(latents: Sequence[Tensor], *, most: int = MOST_MOMENTS, seed: i
     if not total:
         raise UserError("there is no speech to find neighbours in: give recordings")
     generator = torch.Generator().manual_seed(seed)
-    chosen = [torch.rand(len(found), generator=generator) * total < most for found in latents]
-    windows = torch.cat([_windows(found)[drawn] for found, drawn in zip(latents, chosen, strict=True)])
-    middles = torch.cat([found[drawn] for found, drawn in zip(latents, chosen, strict=True)])
-    recordings = torch.arange(len(latents)).repeat_interleave(torch.stack([drawn.sum() for drawn in chosen]))
-    num_groups = min(GROUPS, len(windows))
-    kept = len(windows) // num_groups * num_groups
+    chosen = torch.randperm(total, generator=generator)[:most]
+    num_groups = min(groups, len(chosen))
+    chosen = chosen[: len(chosen) // num_groups * num_groups].sort().values
+    lengths = torch.tensor([len(found) for found in latents])
+    drawn = torch.zeros(total, dtype=torch.bool).index_fill_(0, chosen, True).split(lengths.tolist())
+    windows = torch.cat([_windows(found)[those] for found, those in zip(latents, drawn, strict=True) if len(found)])
+    middles = torch.cat([found[those] for found, those in zip(latents, drawn, strict=True)])
+    recordings = torch.arange(len(latents)).repeat_interleave(lengths)[chosen]
     centred = (windows - windows.mean(0)).double()
     directions = torch.linalg.eigh(centred.T @ centred)[1][:, -COMPARED:].to(windows)
-    return Moments(middles[:kept], (windows @ directions)[:kept], directions, recordings[:kept], num_groups)
+    return Moments(middles, windows @ directions, directions, recordings, num_groups)
 
 
 def neighbour_means(latents: Iterable[Tensor], moments: Moments) -> Iterator[Tensor]:
@@ -69,10 +80,11 @@ def neighbour_means(latents: Iterable[Tensor], moments: Moments) -> Iterator[Ten
     """
     halves = moments.keys.square().sum(1) / 2
     for number, found in enumerate(latents):
+        here = found.to(moments.keys)
         barred = halves.masked_fill(moments.recordings == number, torch.inf)
-        keys = _windows(found) @ moments.directions
-        parts = zip(keys.split(ROWS_AT_ONCE), found.split(ROWS_AT_ONCE), strict=True)
-        yield torch.cat([_averaged(those, own, moments, barred) for those, own in parts])
+        keys = _windows(here) @ moments.directions
+        parts = zip(keys.split(ROWS_AT_ONCE), here.split(ROWS_AT_ONCE), strict=True)
+        yield torch.cat([_averaged(those, own, moments, barred) for those, own in parts]).to(found)
 
 
 def _averaged(keys: Tensor, own: Tensor, moments: Moments, barred: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ from codec.models.units import UnitModel
 from codec.train.config import LoopConfig
 from codec.train.recipe import Weights, check_crops
 
-WRITTEN = ".jsonl"
-"""How the name of a teacher ends that is a file of units."""
+WRITTEN = (".jsonl", ".parquet")
+"""How the name of a teacher ends that is a file of units; the first can be read."""
 
 
 class UnitsConfig(Config):
@@ -82,6 +82,8 @@ def _teacher(config: UnitsConfig) -> UnitModel | WrittenUnits | None:
     if config.teacher is None:
         return None
     if config.teacher.endswith(WRITTEN):
+        if not config.teacher.endswith(WRITTEN[0]):
+            raise UserError(f"a teacher's units are read from {WRITTEN[0]}, not {config.teacher}: write them to such")
         return read_written_units(Path(config.teacher), sample_rate=config.model.sample_rate)
     return load_units(config.teacher, device=config.loop.device)
 

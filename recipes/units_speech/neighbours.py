@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from codec.checkpoint.units import load_units
 from codec.checkpoint.weights import fingerprint_of
 from codec.core.errors import UserError
+from codec.core.wording import counted
 from codec.data.audio import read_audio
 from codec.data.loader import train_entries, validation_entries
 from codec.data.manifest import Entry
@@ -20,8 +21,9 @@ from codec.files.unit_lines import UnitSource, write_lines
 from codec.models.masked_units import MaskedUnitsConfig
 from codec.models.units import UnitModel
 from codec.quantize.lookup import nearest
-from codec.train.clusters import MOST_VECTORS, find_codebook
+from codec.train.clusters import MOST_VECTORS, check_enough, each_latents, find_codebook
 from codec.train.neighbours import draw_moments, neighbour_means
+from codec.train.units import WRITTEN
 
 
 @torch.inference_mode()
@@ -38,43 +40,54 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     """
     target = Path(run or DEFAULT_RUN) / "teacher.jsonl"
     if resume:
-        raise UserError("the stage neighbours has nothing to resume: leave --resume out")
+        raise UserError("the stage neighbours has nothing to resume: leave --resume out, or choose another --run")
     _, recipe = new_run(config, overrides, run, resume=False)
     num_units, teacher = _asked_for(recipe)
     entries = train_entries(recipe.data, recipe.media) + validation_entries(recipe.data, recipe.media)
-    listened = _latents(teacher, entries)
-    latents = list(listened.values())
-    moments = draw_moments(latents, seed=recipe.loop.seed)
-    means = list(track(neighbour_means(latents, moments), description="comparing", total=len(latents)))
-    codebook = find_codebook(_drawn(means, seed=recipe.loop.seed), num_units, seed=recipe.loop.seed)
+    latents = _latents(teacher, entries)
+    check_enough(sum(map(len, latents.values())), num_units)
+    moments = draw_moments(list(latents.values()), seed=recipe.loop.seed).to(next(teacher.buffers()).device)
+    comparing = track(neighbour_means(latents.values(), moments), description="comparing", total=len(latents))
+    means = dict(zip(latents, comparing, strict=True))
+    codebook = find_codebook(_drawn(means.values(), seed=recipe.loop.seed), num_units, seed=recipe.loop.seed)
     found = UnitSource(
         f"{teacher.name}-neighbours", fingerprint_of({}, {"codebook": codebook}), num_units, teacher.frame_rate
     )
-    lines = (found.line(path, nearest(mean, codebook).numpy()) for path, mean in zip(listened, means, strict=True))
-    print(f"{target}: {write_lines(lines, target)} recordings in {num_units} units")
+    lines = (found.line(path, nearest(mean, codebook).numpy()) for path, mean in means.items())
+    print(f"{target}: {counted(write_lines(lines, target), 'recording')} in {num_units} units")
 
 
 def _asked_for(recipe: Recipe) -> tuple[int, UnitModel]:
     """How many units are wanted, and the model whose latents they are found in."""
-    if not isinstance(recipe.model, MaskedUnitsConfig):
-        raise UserError(f"a model of kind {recipe.model.kind} learns from no teacher: take --config masked.yaml")
-    if recipe.teacher is None:
-        raise UserError("no model to find units with: name a trained one (teacher=FOLDER)")
-    return recipe.model.num_targets, load_units(recipe.teacher, device=recipe.loop.device)
+    wanted = recipe.model
+    if not isinstance(wanted, MaskedUnitsConfig):
+        raise UserError(f"a model of kind {wanted.kind} learns from no teacher: take --config masked.yaml")
+    if recipe.teacher is None or recipe.teacher.endswith(WRITTEN):
+        raise UserError(f"no model to find units with: name a trained one (teacher=FOLDER), not {recipe.teacher}")
+    teacher = load_units(recipe.teacher, device=recipe.loop.device)
+    rate = wanted.sample_rate / wanted.downsample_factor
+    if (teacher.config.sample_rate, teacher.frame_rate) != (wanted.sample_rate, rate):
+        raise UserError(
+            f"teacher {teacher.name} has {teacher.frame_rate:g} units a second, at {teacher.config.sample_rate} Hz; "
+            f"the model wants {rate:g}, at {wanted.sample_rate} Hz: take another"
+        )
+    return wanted.num_targets, teacher
 
 
 def _latents(teacher: UnitModel, entries: Sequence[Entry]) -> dict[Path, Tensor]:
     """Latents `[n, d]` of each of `entries` that makes a unit, on the CPU."""
-    device = next(teacher.buffers()).device
     latents: dict[Path, Tensor] = {}
     for entry in track(entries, description="listening"):
         speech, _ = read_audio(entry.path, sample_rate=teacher.config.sample_rate, channels=1)
-        if speech.shape[1] >= teacher.config.downsample_factor:
-            latents[entry.path] = teacher.latents(speech[None].to(device))[0].T.float().cpu()
+        for found in each_latents(teacher, [speech]):
+            if not bool(found.isfinite().all()):
+                raise UserError(f"{teacher.name} makes NaN or Inf of {entry.path}: look at it, or leave it out")
+            latents[entry.path] = found
     return latents
 
 
-def _drawn(means: Sequence[Tensor], *, seed: int) -> Tensor:
-    """All of `means`, or so many that k-means is quick."""
-    rows = torch.cat(list(means))
-    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:MOST_VECTORS]]
+def _drawn(means: Collection[Tensor], *, seed: int) -> Tensor:
+    """All of `means`, or about so many that k-means is quick."""
+    generator = torch.Generator().manual_seed(seed)
+    share = MOST_VECTORS / sum(map(len, means))
+    return torch.cat([mean[torch.rand(len(mean), generator=generator) < share] for mean in means])

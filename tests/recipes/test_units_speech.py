@@ -98,6 +98,13 @@ def test_a_model_learns_from_what_recordings_have_in_common(tmp_path):
         ("cpu.yaml", ["teacher=speech-units-50hz"], "of kind contrastive learns from no teacher"),
         ("masked.yaml", [], "no model to find units with"),
         ("masked.yaml", ["teacher=missing"], "missing"),
+        ("masked.yaml", ["teacher=units.jsonl"], "no model to find units with"),
+        (
+            "masked.yaml",
+            ["teacher=speech-units-50hz", "model.encoder.stride=4", "data.crop=6400"],
+            "the model wants 25",
+        ),
+        ("masked.yaml", ["teacher=speech-units-50hz", "model.num_targets=90000"], "make no 90000 units"),
     ],
 )
 def test_neighbours_of_nothing_are_refused(tmp_path, config, overrides, message):
