@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +40,8 @@ class Moments:
 
     def to(self, device: str | torch.device) -> Moments:
         """The same on `device`, where comparisons then take place."""
-        tensors = (self.latents, self.keys, self.directions, self.recordings)
-        return Moments(*(tensor.to(device) for tensor in tensors), self.num_groups)
+        tensors = {name: getattr(self, name).to(device) for name in ("latents", "keys", "directions", "recordings")}
+        return replace(self, **tensors)
 
 
 def draw_moments(
