@@ -69,13 +69,13 @@ class Telling:
     speakers: Sequence[str] = ()
     units: WrittenUnits | None = None
 
-    def heard(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        """Those of `entries` that are worth hearing: all, or those that were written down.
+    def heard(self, entries: tuple[Entry, ...], *, purpose: str) -> tuple[Entry, ...]:
+        """Those of `entries`, which are for `purpose`, that are worth hearing: all, or those that were written down.
 
         Raises:
             UserError: as `WrittenUnits.covered`.
         """
-        return self.units.covered(entries) if self.units else entries
+        return self.units.covered(entries, purpose=purpose) if self.units else entries
 
     def told(self, entries: Sequence[Entry], crops: Sequence[Crop]) -> dict[str, Tensor]:
         """`Batch.told` of `crops` of `entries`."""
@@ -118,7 +118,7 @@ class TrainingBatches:
         self.config, self.seed, self.telling = config, seed, telling
         self.rank = dist.rank() if rank is None else rank
         self.world_size = dist.world_size() if world_size is None else world_size
-        self.entries = telling.heard(train_entries(config, media))
+        self.entries = telling.heard(train_entries(config, media), purpose="training")
         self._crops = build_crops(config, media)
         self._items = _weighted_items(self.entries, [self._crops.extent(entry) for entry in self.entries], config)
         self._epoch_order = lru_cache(maxsize=2)(self._draw_epoch_order)
@@ -198,7 +198,7 @@ class ValidationBatches:
         self.config, self.telling = config, telling
         rank = dist.rank() if rank is None else rank
         world_size = dist.world_size() if world_size is None else world_size
-        entries = telling.heard(validation_entries(config, media))
+        entries = telling.heard(validation_entries(config, media), purpose="validation")
         kept = len(entries) if config.validation_items is None else min(len(entries), config.validation_items)
         spread = [entries[index * len(entries) // kept] for index in range(kept)]
         self.entries = tuple(spread[rank::world_size])

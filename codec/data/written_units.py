@@ -36,8 +36,8 @@ class WrittenUnits:
     samples_per_unit: int
     units: Mapping[str, np.ndarray]
 
-    def covered(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-        """Those of `entries` that were written down.
+    def covered(self, entries: Sequence[Entry], *, purpose: str) -> tuple[Entry, ...]:
+        """Those of `entries`, which are for `purpose`, that were written down.
 
         Raises:
             UserError: there is none, though there are entries.
@@ -45,8 +45,8 @@ class WrittenUnits:
         found = tuple(entry for entry in entries if os.path.abspath(entry.path) in self.units)
         if entries and not found:
             raise UserError(
-                f"{self.name} has none of the recordings, the first being {entries[0].path}: "
-                "write the units of the manifest that is trained on, or validated on"
+                f"{self.name} has none of the recordings for {purpose}, the first being {entries[0].path}: "
+                "write down those, too"
             )
         return found
 

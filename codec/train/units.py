@@ -162,7 +162,7 @@ def _check_fits(teacher: UnitModel | WrittenUnits | None, model: UnitModel) -> N
     """Raises UserError unless `teacher` is what `model` wants."""
     if teacher is None:
         if model.num_targets is not None:
-            raise UserError(f"the model learns from {model.num_targets} units of a teacher: name one (teacher=FOLDER)")
+            raise UserError(f"the model learns from {model.num_targets} units of a teacher: name one (teacher=...)")
         return
     if model.num_targets is None:
         raise UserError(f"the model learns from speech alone: leave the teacher {teacher.name} out")

@@ -39,12 +39,16 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         UserError: `model` learns from no teacher, or none is named that hears speech.
     """
     target = Path(run or DEFAULT_RUN) / "teacher.jsonl"
-    if resume:
-        raise UserError("the stage neighbours has nothing to resume: leave --resume out, or choose another --run")
+    if resume or (target.parent / "checkpoints").exists():
+        raise UserError(
+            f"the stage neighbours goes before training, nothing to resume: take another --run than {target.parent}"
+        )
     _, recipe = new_run(config, overrides, run, resume=False)
     num_units, teacher = _asked_for(recipe)
     entries = train_entries(recipe.data, recipe.media) + validation_entries(recipe.data, recipe.media)
     latents = _latents(teacher, entries)
+    if len(latents) < 2:
+        raise UserError(f"{counted(len(latents), 'recording')} has no other to be compared with: give more")
     check_enough(sum(map(len, latents.values())), num_units)
     moments = draw_moments(list(latents.values()), seed=recipe.loop.seed).to(next(teacher.buffers()).device)
     comparing = track(neighbour_means(latents.values(), moments), description="comparing", total=len(latents))
@@ -63,7 +67,8 @@ def _asked_for(recipe: Recipe) -> tuple[int, UnitModel]:
     if not isinstance(wanted, MaskedUnitsConfig):
         raise UserError(f"a model of kind {wanted.kind} learns from no teacher: take --config masked.yaml")
     if recipe.teacher is None or recipe.teacher.endswith(WRITTEN):
-        raise UserError(f"no model to find units with: name a trained one (teacher=FOLDER), not {recipe.teacher}")
+        given = f", not {recipe.teacher}" if recipe.teacher else ""
+        raise UserError(f"no model to find units with: name a trained one (teacher=FOLDER){given}")
     teacher = load_units(recipe.teacher, device=recipe.loop.device)
     rate = wanted.sample_rate / wanted.downsample_factor
     if (teacher.config.sample_rate, teacher.frame_rate) != (wanted.sample_rate, rate):

@@ -82,14 +82,14 @@ def test_recordings_are_found_from_other_folders(tmp_path, monkeypatch):
     units = read_written_units(_written(tmp_path / "u.jsonl", LINE), sample_rate=16000)
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    assert units.covered([Entry(path=Path("../a.wav"), kind="audio")])
+    assert units.covered([Entry(path=Path("../a.wav"), kind="audio")], purpose="training")
 
 
 def test_units_of_other_recordings_are_refused(tmp_path):
     manifest = audio_corpus(tmp_path, [8000])
     units = read_written_units(_written(tmp_path / "u.jsonl", LINE), sample_rate=16000)
     config = make_config(train=manifest, validation=manifest, validation_splits="train", crop=3200)
-    with pytest.raises(UserError, match="has none of the recordings"):
+    with pytest.raises(UserError, match="has none of the recordings for validation"):
         ValidationBatches(config, Medium("audio"), telling=Telling(units=units))
-    with pytest.raises(UserError, match=r"has none of the recordings, the first being .*train-0\.flac"):
+    with pytest.raises(UserError, match=r"has none of the recordings for training, the first being .*train-0\.flac"):
         TrainingBatches(make_config(train=manifest, crop=3200), Medium("audio"), seed=0, telling=Telling(units=units))

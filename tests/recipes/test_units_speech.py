@@ -90,6 +90,9 @@ def test_a_model_learns_from_what_recordings_have_in_common(tmp_path):
     metrics = read_metrics(RunFolder(tmp_path / "run", resume=True))
     assert all(line["seen"] > 0 for line in metrics if "seen" in line)
     assert load_units(tmp_path / "run", device="cpu").latents(torch.zeros(1, 1, 3200)).shape == (1, 4, 10)
+    for resume in (False, True):
+        with pytest.raises(UserError, match="goes before training"):
+            _stage("neighbours", "masked.yaml", masked, tmp_path / "run", resume=resume)
 
 
 @pytest.mark.parametrize(
