@@ -64,10 +64,10 @@ def draw_moments(
     lengths = torch.tensor([len(found) for found in latents])
     drawn = torch.zeros(total, dtype=torch.bool).index_fill_(0, chosen, True).split(lengths.tolist())
     windows = torch.cat([_windows(found)[those] for found, those in zip(latents, drawn, strict=True) if len(found)])
-    middles = torch.cat([found[those] for found, those in zip(latents, drawn, strict=True)])
     recordings = torch.arange(len(latents)).repeat_interleave(lengths)[chosen]
     centred = (windows - windows.mean(0)).double()
     directions = torch.linalg.eigh(centred.T @ centred)[1][:, -COMPARED:].to(windows)
+    middles = windows.chunk(2 * REACH + 1, dim=1)[REACH]
     return Moments(middles, windows @ directions, directions, recordings, num_groups)
 
 

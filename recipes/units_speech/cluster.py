@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from pipeline import Recipe, clustering_run
-from rich.progress import track
-from torch import Tensor
+from pipeline import Recipe, clustering_run, recordings
 
 from codec.checkpoint.units import save_units
-from codec.data.audio import read_audio
 from codec.data.loader import train_entries
-from codec.data.manifest import Entry
 from codec.models.build_units import build_units
 from codec.models.units import UnitModel
 from codec.quantize.ema import EMAConfig
@@ -36,10 +30,10 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     folder, recipe, model = clustering_run(config, overrides, run)
     entries = train_entries(recipe.data, recipe.media)
     models = [_with_units(recipe, size, model) for size in recipe.num_units]
-    rows = draw_latents(models[0], _recordings(recipe, entries), seed=recipe.loop.seed)
+    rows = draw_latents(models[0], recordings(recipe, entries), seed=recipe.loop.seed)
     check_enough(len(rows), max(recipe.num_units))
     if recipe.model.compensate_latents:
-        compensation = find_compensation(models[0], _recordings(recipe, entries), rows, seed=recipe.loop.seed)
+        compensation = find_compensation(models[0], recordings(recipe, entries), rows, seed=recipe.loop.seed)
         rows = rows @ compensation.T
         for clustered in models:
             set_compensation(clustered, compensation)
@@ -48,12 +42,6 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
         target = folder / "units" / str(size)
         fingerprint = save_units(clustered, target, name=f"{folder.name}-{size}")
         print(f"{target}: {size} units, {clustered.frame_rate:g} a second, {fingerprint}")
-
-
-def _recordings(recipe: Recipe, entries: Sequence[Entry]) -> Iterator[Tensor]:
-    """The speech of `entries`, `[1, time]` each."""
-    for entry in track(entries, description="listening"):
-        yield read_audio(entry.path, sample_rate=recipe.model.sample_rate, channels=1)[0]
 
 
 def _with_units(recipe: Recipe, size: int, trained: UnitModel) -> UnitModel:

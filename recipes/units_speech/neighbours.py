@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
-from pipeline import DEFAULT_RUN, Recipe, new_run
+from pipeline import DEFAULT_RUN, Recipe, new_run, recordings
 from rich.progress import track
 from torch import Tensor
 
@@ -14,7 +14,6 @@ from codec.checkpoint.units import load_units
 from codec.checkpoint.weights import fingerprint_of
 from codec.core.errors import UserError
 from codec.core.wording import counted
-from codec.data.audio import read_audio
 from codec.data.loader import train_entries, validation_entries
 from codec.data.manifest import Entry
 from codec.files.unit_lines import UnitSource, write_lines
@@ -46,7 +45,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     _, recipe = new_run(config, overrides, run, resume=False)
     num_units, teacher = _asked_for(recipe)
     entries = train_entries(recipe.data, recipe.media) + validation_entries(recipe.data, recipe.media)
-    latents = _latents(teacher, entries)
+    latents = _latents(recipe, teacher, entries)
     if len(latents) < 2:
         raise UserError(f"{counted(len(latents), 'recording')} has no other to be compared with: give more")
     check_enough(sum(map(len, latents.values())), num_units)
@@ -79,11 +78,10 @@ def _asked_for(recipe: Recipe) -> tuple[int, UnitModel]:
     return wanted.num_targets, teacher
 
 
-def _latents(teacher: UnitModel, entries: Sequence[Entry]) -> dict[Path, Tensor]:
+def _latents(recipe: Recipe, teacher: UnitModel, entries: Sequence[Entry]) -> dict[Path, Tensor]:
     """Latents `[n, d]` of each of `entries` that makes a unit, on the CPU."""
     latents: dict[Path, Tensor] = {}
-    for entry in track(entries, description="listening"):
-        speech, _ = read_audio(entry.path, sample_rate=teacher.config.sample_rate, channels=1)
+    for entry, speech in zip(entries, recordings(recipe, entries), strict=True):
         for found in each_latents(teacher, [speech]):
             if not bool(found.isfinite().all()):
                 raise UserError(f"{teacher.name} makes NaN or Inf of {entry.path}: look at it, or leave it out")

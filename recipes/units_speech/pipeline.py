@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
+from rich.progress import track
+from torch import Tensor
 
 from codec.checkpoint.units import load_units
 from codec.core.config import load_config, one_or_more
 from codec.core.errors import UserError
+from codec.data.audio import read_audio
+from codec.data.manifest import Entry
 from codec.models.build_units import build_units
 from codec.models.units import UnitModel
 from codec.train import RunFolder
@@ -57,3 +62,9 @@ def clustering_run(config: str | None, overrides: list[str], run: str | None) ->
     if model.loss_names:
         raise UserError(f"{path} holds no trained model: train it first, or name another --run")
     return path, recipe, model
+
+
+def recordings(recipe: Recipe, entries: Sequence[Entry]) -> Iterator[Tensor]:
+    """The speech of `entries`, `[1, time]` each."""
+    for entry in track(entries, description="listening"):
+        yield read_audio(entry.path, sample_rate=recipe.model.sample_rate, channels=1)[0]
