@@ -12,14 +12,16 @@ from torch import Tensor, nn
 from codec.core.config import Config
 from codec.core.errors import UserError
 from codec.core.precision import float32_island
-from codec.models.units import Learnt, UnitConfig, UnitModel, warps
+from codec.models.units import Learnt, UnitConfig, UnitModel, smoothed, warps
 from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
+from codec.nn.features import centred
 from codec.nn.frame_encoder import FrameEncoderConfig, build_frame_encoder
 from codec.nn.hiding import draw_hidden
 from codec.quantize.build import OneCodebookConfig
 
 HIDDEN = "hidden"
 SEEN = "seen"
+SOFTENING = 1.25  # of posteriors: networks are surer than they are right (Guo et al. 2017)
 
 
 class ContextConfig(Config):
@@ -43,22 +45,30 @@ class MaskedUnitsConfig(UnitConfig):
         encoder: of the features, frame by frame.
         latent_dim: channels of the latents; None: as many as the encoder is wide.
         num_targets: units of the teacher.
+        posterior_latents: what is clustered is how likely each unit of the teacher is (`posterior_roots`), and not what
+            that is told from; `normalise_latents` then centres the logits over a recording, and `smooth_latents`
+            smooths the posteriors.
         quantizer: of the latents, which it teaches nothing.
         hidden: share of the latents that are hidden, in stretches of `stretch`.
         warp: in training the speech is heard with a vocal tract longer or shorter by up to this share; not so by the
             teacher.
     """
 
-    settings = UnitConfig.settings | frozenset({"warp", "hidden", "stretch"})
+    settings = UnitConfig.settings | frozenset({"warp", "hidden", "stretch", "posterior_latents"})
     kind: Literal["masked"] = "masked"
     encoder: FrameEncoderConfig = FrameEncoderConfig()
     context: ContextConfig = ContextConfig()
     latent_dim: PositiveInt | None = None
     num_targets: PositiveInt
+    posterior_latents: bool = False
     quantizer: OneCodebookConfig
     hidden: float = Field(default=0.5, gt=0.0, lt=1.0)
     stretch: PositiveInt = 10
     warp: float = Field(default=0.0, ge=0.0, lt=0.5)
+
+    @property
+    def prepares_latents(self) -> bool:
+        return self.posterior_latents or super().prepares_latents
 
     @property
     def frames_per_unit(self) -> int:
@@ -73,7 +83,8 @@ class MaskedUnits(UnitModel):
         self.hiding, self.stretch, self.warp = config.hidden, config.stretch, config.warp
         width, context = config.encoder.width, config.context
         self.encoder = ContextEncoder(config, num_features=config.features.num_features)
-        self.quantizer = self._build_quantizer(config.quantizer, config.latent_dim or width)
+        clustered = config.num_targets if config.posterior_latents else config.latent_dim or width
+        self.quantizer = self._build_quantizer(config.quantizer, clustered)
         widened = [FrameLinear(config.latent_dim, width)] if config.latent_dim else []
         self.head = nn.Sequential(
             *widened,
@@ -82,6 +93,7 @@ class MaskedUnits(UnitModel):
             FrameLinear(width, config.num_targets),
         )
         self.num_targets = config.num_targets
+        self.taught = (f"head.{len(self.head) - 1}.",)
 
     @property
     def loss_names(self) -> tuple[str, ...]:
@@ -95,8 +107,8 @@ class MaskedUnits(UnitModel):
         features = self.features(signal, mask, warp=warps(signal, self.warp if self.training else 0.0))
         hidden = self._draw_hidden(targets)
         latents = self.encoder(features, hidden)
-        quantized = self.quantizer(latents.detach(), mask=real)
         chances = self.head(latents)
+        quantized = self.quantizer((chances if self.config.posterior_latents else latents).detach(), mask=real)
         with float32_island(signal.device.type):
             chances = chances.float()
             surprise = F.cross_entropy(chances, targets.clamp_min(0), reduction="none")
@@ -109,12 +121,33 @@ class MaskedUnits(UnitModel):
             stats={name: stat.detach() for name, stat in stats.items()} | quantized.stats,
         )
 
+    def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
+        latents = super()._encoded(signal, mask)
+        return self.head(latents) if self.config.posterior_latents else latents
+
+    def _prepared(self, latents: Tensor, real: Tensor | None) -> Tensor:
+        if not self.config.posterior_latents:
+            return super()._prepared(latents, real)
+        if self.config.normalise_latents:
+            latents = centred(latents, real)
+        return posterior_roots(latents, smooth=self.config.smooth_latents)
+
     def _draw_hidden(self, targets: Tensor) -> Tensor:
         """What is hidden of a batch: in evaluation, always the same."""
         chance = None if self.training else torch.Generator(targets.device).manual_seed(0)
         return draw_hidden(
             targets.shape, share=self.hiding, stretch=self.stretch, device=targets.device, generator=chance
         )
+
+
+def posterior_roots(logits: Tensor, *, smooth: bool) -> Tensor:
+    """Square roots of the posteriors of `logits` `[b, K, n]`, softened, and averaged over neighbours if `smooth`.
+
+    The distance of two such roots is Hellinger's, of what they say: near are moments that are hard to tell apart, while
+    latents are near whatever they were told from.
+    """
+    posteriors = (logits.float() / SOFTENING).softmax(1)
+    return (smoothed(posteriors) if smooth else posteriors).sqrt()
 
 
 class ContextEncoder(nn.Module):

@@ -39,6 +39,11 @@ class UnitConfig(Config):
     compensate_latents: bool = False
 
     @property
+    def prepares_latents(self) -> bool:
+        """Whether latents that are clustered are others than those that training sees."""
+        return self.smooth_latents or self.normalise_latents or self.compensate_latents
+
+    @property
     def frames_per_unit(self) -> int:
         """Frames of features for one unit."""
         raise NotImplementedError
@@ -75,6 +80,8 @@ class UnitModel(nn.Module, ABC):
     quantizer: Quantizer
     num_targets: int | None = None
     """How many units a teacher has that it learns from; None: it learns from speech alone."""
+    taught: tuple[str, ...] = ()
+    """How names of state begin that is of one teacher, and nothing to start from with another."""
     speakers: tuple[str, ...] = ()
     """Whose numbers tell it in training who speaks; none: it is not told."""
 
@@ -125,15 +132,18 @@ class UnitModel(nn.Module, ABC):
             UserError: not `[b, 1, time]`, or too short for one unit.
         """
         latents = self._encoded(self._whole_units(signal), self._whole_units(mask))
-        if self.config.smooth_latents:
-            latents = _smoothed(latents)
-        if self.config.normalise_latents:
-            latents = normalised(latents, self.unit_mask(mask))
+        latents = self._prepared(latents, self.unit_mask(mask))
         return latents if self.compensation is None else self.compensation @ latents
 
     def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
         """What the encoder makes of speech of whole units."""
         return self.encoder(self.features(signal, mask))
+
+    def _prepared(self, latents: Tensor, real: Tensor | None) -> Tensor:
+        """`latents` smoothed and normalised, as the config says; `real` `[b, n]` says which stand for speech."""
+        if self.config.smooth_latents:
+            latents = smoothed(latents)
+        return normalised(latents, real) if self.config.normalise_latents else latents
 
     def units(self, signal: Tensor, *, mask: Tensor | None = None) -> Tensor:
         """Units `[b, num_units]`, int64; errors as `latents`."""
@@ -162,7 +172,7 @@ class UnitModel(nn.Module, ABC):
         return signal[..., : num_units * factor]
 
 
-def _smoothed(latents: Tensor) -> Tensor:
+def smoothed(latents: Tensor) -> Tensor:
     """Means of neighbours with weights 1/4, 1/2, 1/4; at the ends, what is there counts for what is not."""
     padded = F.pad(latents, (1, 1), mode="replicate")
     return latents / 2 + (padded[..., :-2] + padded[..., 2:]) / 4

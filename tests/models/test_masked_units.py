@@ -1,5 +1,6 @@
 """Masked units: what is hidden, what is learnt from a teacher, and who may be one."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from codec.checkpoint.units import load_unit_weights, save_units
 from codec.core.errors import UserError
 from codec.data.written_units import WrittenUnits
 from codec.models.build_units import build_units, parse_units
+from codec.models.masked_units import MaskedUnits
 from codec.nn.hiding import draw_hidden
 from codec.train.units import UnitTask
 
@@ -175,7 +177,8 @@ def test_training_starts_from_a_model_of_the_same_config_only(tmp_path):
     trained, fresh = build_units(config), build_units(config)
     save_units(trained, tmp_path / "trained")
     load_unit_weights(fresh, tmp_path / "trained")
-    assert all(torch.equal(tensor, fresh.state_dict()[name]) for name, tensor in trained.state_dict().items())
+    for name, tensor in trained.state_dict().items():  # but for what tells the units of its teacher
+        assert torch.equal(tensor, fresh.state_dict()[name]) != name.startswith("head.2."), name
     wider = build_units(parse_units(CONFIG | {"num_targets": 9}))
     with pytest.raises(UserError, match=r"another config \(num_targets\)"):
         load_unit_weights(wider, tmp_path / "trained")
@@ -189,3 +192,66 @@ def test_a_codebook_of_latents_that_training_does_not_see_is_left(tmp_path):
     load_unit_weights(again, tmp_path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in again.quantizer.state_dict().items())
     assert torch.equal(again.encoder.state_dict()["stand_in"], clustered.encoder.state_dict()["stand_in"])
+
+
+def _masked(**settings) -> MaskedUnits:
+    torch.manual_seed(0)
+    model = build_units(parse_units(CONFIG | settings))
+    assert isinstance(model, MaskedUnits)
+    return model
+
+
+def _posterior_roots(model, speech, *, smooth: bool, centre: bool) -> torch.Tensor:
+    """The definition, moment by moment."""
+    logits = model.head(model.encoder(model.features(speech)))[0].double()
+    posteriors = []
+    for moment in logits.T - (logits.mean(1) if centre else 0):
+        raised = [math.exp(float(value) / 1.25) for value in moment]
+        posteriors.append([value / sum(raised) for value in raised])
+    if smooth:
+        padded = [posteriors[0], *posteriors, posteriors[-1]]
+        posteriors = [
+            [a / 4 + b / 2 + c / 4 for a, b, c in zip(*three, strict=True)]
+            for three in zip(padded, padded[1:], padded[2:], strict=False)
+        ]
+    return torch.tensor(posteriors).sqrt().T
+
+
+@pytest.mark.parametrize(("smooth", "centre"), [(False, False), (True, False), (False, True), (True, True)])
+@torch.no_grad()
+def test_posterior_latents_are_roots_of_how_likely_the_units_of_the_teacher_are(smooth, centre):
+    model = _masked(posterior_latents=True, smooth_latents=smooth, normalise_latents=centre).eval()
+    torch.nn.init.normal_(model.get_parameter("head.2.weight"), std=3.0)
+    speech = _speech(1)
+    latents = model.latents(speech)
+    assert latents.shape == (1, 8, 40) and latents.std() > 0.05
+    torch.testing.assert_close(latents[0], _posterior_roots(model, speech, smooth=smooth, centre=centre))
+    assert model.embeddings(model.units(speech)).shape == latents.shape
+
+
+def test_posterior_latents_hang_on_no_padding():
+    model = _masked(posterior_latents=True, normalise_latents=True).eval()
+    speech = _speech(2)
+    padded = torch.nn.functional.pad(speech, (0, speech.shape[2]))
+    mask = torch.zeros(2, padded.shape[2], dtype=torch.bool)
+    mask[:, : speech.shape[2]] = True
+    alone = model.latents(speech)[..., :36]  # the last ones hear the end
+    among, unaware = model.latents(padded, mask=mask)[..., :36], model.latents(padded)[..., :36]
+    assert (among - alone).abs().max() < 0.005 < 0.02 < (unaware - alone).abs().max()
+
+
+def test_posterior_latents_of_another_codebook_are_left_to_be_found(tmp_path):
+    """They are prepared, even where nothing else is."""
+    config = CONFIG | {"posterior_latents": True}
+    save_units(build_units(parse_units(config)), tmp_path)
+    again = build_units(parse_units(config))
+    before = again.quantizer.state_dict()["codebook"].clone()
+    load_unit_weights(again, tmp_path)
+    assert torch.equal(again.quantizer.state_dict()["codebook"], before)
+
+
+def test_it_learns_with_posterior_latents_too():
+    model = _masked(posterior_latents=True)
+    task = UnitTask(model, WEIGHTS, teacher=_teacher()).train()
+    task.total(task(_speech())["losses"]).backward()
+    assert all(parameter.grad is not None for parameter in model.head.parameters())

@@ -90,6 +90,11 @@ def test_a_model_learns_from_what_recordings_have_in_common(tmp_path):
     metrics = read_metrics(RunFolder(tmp_path / "run", resume=True))
     assert all(line["seen"] > 0 for line in metrics if "seen" in line)
     assert load_units(tmp_path / "run", device="cpu").latents(torch.zeros(1, 1, 3200)).shape == (1, 4, 10)
+    settings = ["model.posterior_latents=true", "model.smooth_latents=true", "num_units=[3]"]
+    _stage("cluster", None, settings, tmp_path / "run")
+    clustered = load_units(tmp_path / "run" / "units" / "3", device="cpu")
+    speech = 0.1 * torch.randn(1, 1, 8000, generator=torch.Generator().manual_seed(0))
+    assert clustered.latents(speech).square().sum(1).allclose(torch.ones(1, 25)) and clustered.codebook_size == 3
     for resume in (False, True):
         with pytest.raises(UserError, match="goes before training"):
             _stage("neighbours", "masked.yaml", masked, tmp_path / "run", resume=resume)
