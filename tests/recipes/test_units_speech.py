@@ -70,7 +70,7 @@ def test_units_of_features_need_no_training(tmp_path):
     assert load_units(tmp_path / "run" / "units" / "4", device="cpu").frame_rate == 100
 
 
-def test_a_model_learns_from_what_recordings_have_in_common(tmp_path):
+def test_a_model_learns_from_what_recordings_have_in_common(tmp_path, capsys):
     manifest = write_corpus(tmp_path / "corpus")
     _stage("cluster", "mfcc.yaml", [f"data.train={manifest}", "num_units=[4]", "model.stride=2"], tmp_path / "first")
     masked = [
@@ -90,6 +90,11 @@ def test_a_model_learns_from_what_recordings_have_in_common(tmp_path):
     metrics = read_metrics(RunFolder(tmp_path / "run", resume=True))
     assert all(line["seen"] > 0 for line in metrics if "seen" in line)
     assert load_units(tmp_path / "run", device="cpu").latents(torch.zeros(1, 1, 3200)).shape == (1, 4, 10)
+    assert "left out" not in capsys.readouterr().out
+    (tmp_path / "fewer.jsonl").write_text("\n".join(teacher.read_text().splitlines()[1:]))
+    alike = ["data.validation_fraction=0", "data.validation_splits=[train]", f"teacher={tmp_path / 'fewer.jsonl'}"]
+    _stage("train", "masked.yaml", [*masked, *alike], tmp_path / "fewer")
+    assert "fewer.jsonl lacks 1 recording of those for training, which are left out" in capsys.readouterr().out
     settings = ["model.posterior_latents=true", "model.smooth_latents=true", "num_units=[3]"]
     _stage("cluster", None, settings, tmp_path / "run")
     clustered = load_units(tmp_path / "run" / "units" / "3", device="cpu")
