@@ -182,6 +182,8 @@ def test_training_starts_from_a_model_of_the_same_config_only(tmp_path):
     wider = build_units(parse_units(CONFIG | {"num_targets": 9}))
     with pytest.raises(UserError, match=r"another config \(num_targets\)"):
         load_unit_weights(wider, tmp_path / "trained")
+    with pytest.raises(UserError, match="of kind masked, not features: start from one like it"):
+        load_unit_weights(_teacher(), tmp_path / "trained")
 
 
 def test_a_codebook_of_latents_that_training_does_not_see_is_left(tmp_path):
