@@ -41,14 +41,16 @@ def load_units(name_or_folder: str | Path, *, device: str | torch.device = "auto
 def load_unit_weights(model: UnitModel, name_or_folder: str | Path) -> None:
     """Give `model` the weights of an exported one, to train it further, and its codebook.
 
-    A codebook of latents that were smoothed, normalised and such is none of the latents that training sees: it
-    is left, and found anew. So is what tells a teacher's units, which are others from teacher to teacher.
+    A codebook is left, and found anew, where either model clusters other latents than training sees (smoothed,
+    normalised or compensated ones, or posteriors). So is what tells a teacher's units, which are others from teacher to
+    teacher.
 
     Raises:
         UserError: as `load_units`, or the other model is of another config (`take_weights` says what may differ).
     """
     other = load_units(name_or_folder, device="cpu")
-    prepared = ("quantizer.", "compensation") if other.config.prepares_latents else ()
+    prepares = model.config.prepares_latents or other.config.prepares_latents
+    prepared = ("quantizer.", "compensation") if prepares else ()
     take_weights(model, other, origin=name_or_folder, leave=(*prepared, *model.taught))
 
 

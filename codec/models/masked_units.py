@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from codec.core.config import Config
@@ -21,7 +21,6 @@ from codec.quantize.build import OneCodebookConfig
 
 HIDDEN = "hidden"
 SEEN = "seen"
-SOFTENING = 1.25  # of posteriors: networks are surer than they are right (Guo et al. 2017)
 
 
 class ContextConfig(Config):
@@ -45,22 +44,22 @@ class MaskedUnitsConfig(UnitConfig):
         encoder: of the features, frame by frame.
         latent_dim: channels of the latents; None: as many as the encoder is wide.
         num_targets: units of the teacher.
-        posterior_latents: what is clustered is how likely each unit of the teacher is (`posterior_roots`), and not what
-            that is told from; `normalise_latents` then centres the logits over a recording, and `smooth_latents`
-            smooths the posteriors.
+        posterior_temperature: what is clustered is how likely each unit of the teacher is, in `posterior_roots` of this
+            temperature, and not what that is told from; `normalise_latents` then centres the logits over a recording,
+            and `smooth_latents` smooths the posteriors. None: the latents are clustered.
         quantizer: of the latents, which it teaches nothing.
         hidden: share of the latents that are hidden, in stretches of `stretch`.
         warp: in training the speech is heard with a vocal tract longer or shorter by up to this share; not so by the
             teacher.
     """
 
-    settings = UnitConfig.settings | frozenset({"warp", "hidden", "stretch", "posterior_latents"})
+    settings = UnitConfig.settings | frozenset({"warp", "hidden", "stretch", "posterior_temperature"})
     kind: Literal["masked"] = "masked"
     encoder: FrameEncoderConfig = FrameEncoderConfig()
     context: ContextConfig = ContextConfig()
     latent_dim: PositiveInt | None = None
     num_targets: PositiveInt
-    posterior_latents: bool = False
+    posterior_temperature: PositiveFloat | None = None
     quantizer: OneCodebookConfig
     hidden: float = Field(default=0.5, gt=0.0, lt=1.0)
     stretch: PositiveInt = 10
@@ -68,7 +67,7 @@ class MaskedUnitsConfig(UnitConfig):
 
     @property
     def prepares_latents(self) -> bool:
-        return self.posterior_latents or super().prepares_latents
+        return self.posterior_temperature is not None or super().prepares_latents
 
     @property
     def frames_per_unit(self) -> int:
@@ -81,9 +80,10 @@ class MaskedUnits(UnitModel):
     def __init__(self, config: MaskedUnitsConfig):
         super().__init__(config)
         self.hiding, self.stretch, self.warp = config.hidden, config.stretch, config.warp
+        self.temperature = config.posterior_temperature
         width, context = config.encoder.width, config.context
         self.encoder = ContextEncoder(config, num_features=config.features.num_features)
-        clustered = config.num_targets if config.posterior_latents else config.latent_dim or width
+        clustered = config.num_targets if config.posterior_temperature else config.latent_dim or width
         self.quantizer = self._build_quantizer(config.quantizer, clustered)
         widened = [FrameLinear(config.latent_dim, width)] if config.latent_dim else []
         self.head = nn.Sequential(
@@ -108,7 +108,7 @@ class MaskedUnits(UnitModel):
         hidden = self._draw_hidden(targets)
         latents = self.encoder(features, hidden)
         chances = self.head(latents)
-        quantized = self.quantizer((chances if self.config.posterior_latents else latents).detach(), mask=real)
+        quantized = self.quantizer(self._clustered(latents, chances).detach(), mask=real)
         with float32_island(signal.device.type):
             chances = chances.float()
             surprise = F.cross_entropy(chances, targets.clamp_min(0), reduction="none")
@@ -121,16 +121,23 @@ class MaskedUnits(UnitModel):
             stats={name: stat.detach() for name, stat in stats.items()} | quantized.stats,
         )
 
+    def _clustered(self, latents: Tensor, logits: Tensor) -> Tensor:
+        """What units are clusters of, before anything is prepared."""
+        if self.temperature is None:
+            return latents
+        return posterior_roots(logits, temperature=self.temperature, smooth=False)
+
     def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
         latents = super()._encoded(signal, mask)
-        return self.head(latents) if self.config.posterior_latents else latents
+        return latents if self.temperature is None else self.head(latents)
 
     def _prepared(self, latents: Tensor, real: Tensor | None) -> Tensor:
-        if not self.config.posterior_latents:
+        if self.temperature is None:
             return super()._prepared(latents, real)
-        if self.config.normalise_latents:
-            latents = centred(latents, real)
-        return posterior_roots(latents, smooth=self.config.smooth_latents)
+        with float32_island(latents.device.type):
+            logits = latents.float()
+            logits = centred(logits, real) if self.config.normalise_latents else logits
+            return posterior_roots(logits, temperature=self.temperature, smooth=self.config.smooth_latents)
 
     def _draw_hidden(self, targets: Tensor) -> Tensor:
         """What is hidden of a batch: in evaluation, always the same."""
@@ -140,13 +147,17 @@ class MaskedUnits(UnitModel):
         )
 
 
-def posterior_roots(logits: Tensor, *, smooth: bool) -> Tensor:
-    """Square roots of the posteriors of `logits` `[b, K, n]`, softened, and averaged over neighbours if `smooth`.
+def posterior_roots(logits: Tensor, *, temperature: float, smooth: bool) -> Tensor:
+    """Square roots of the posteriors of `logits` `[b, K, n]`: float32, the same shape, each moment's of norm 1.
 
-    The distance of two such roots is Hellinger's, of what they say: near are moments that are hard to tell apart, while
-    latents are near whatever they were told from.
+    Their Euclidean distance is Hellinger's, times the root of 2, and their angle Bhattacharyya's (1943): near are
+    moments that are hard to tell apart, while latents are near if they were told from alike things.
+
+    Args:
+        temperature: that logits are divided by (Hinton et al. 2015, eq. 1), so that what is less likely counts, too.
+        smooth: posteriors are averaged with those of their neighbours first.
     """
-    posteriors = (logits.float() / SOFTENING).softmax(1)
+    posteriors = (logits.float() / temperature).softmax(1)
     return (smoothed(posteriors) if smooth else posteriors).sqrt()
 
 

@@ -168,17 +168,17 @@ def _warped(spectra: Tensor, warp: Tensor) -> Tensor:
 def normalised(features: Tensor, mask: Tensor | None) -> Tensor:
     """Mean 0 and deviation 1 of each row of `features` `[b, d, frames]` over its real frames; the others are 0."""
     shifted = centred(features, mask)
-    deviation = (shifted.square().sum(2, keepdim=True) / _count(features, mask)[1]).sqrt()
+    deviation = (shifted.square().sum(2, keepdim=True) / _real_frames(features, mask)[1]).sqrt()
     return shifted / deviation.clamp_min(LEAST_DEVIATION)
 
 
 def centred(features: Tensor, mask: Tensor | None) -> Tensor:
     """Mean 0 of each row of `features` `[b, d, frames]` over its real frames; the others are 0."""
-    real, count = _count(features, mask)
+    real, count = _real_frames(features, mask)
     return (features - (features * real).sum(2, keepdim=True) / count) * real
 
 
-def _count(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _real_frames(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """1 where a frame is real and 0 where not, `[b, 1, frames]`, and how many are, at least 1, `[b, 1, 1]`."""
     real = torch.ones_like(features[:, :1]) if mask is None else mask[:, None].to(features.dtype)
     return real, real.sum(2, keepdim=True).clamp_min(1)

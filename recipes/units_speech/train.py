@@ -32,5 +32,5 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     validation = ValidationBatches(recipe.data, recipe.media, telling=task.telling)
     unwritten = len(train_entries(recipe.data, recipe.media)) - len(data.entries)
     if unwritten and fabric.is_global_zero:
-        print(f"{recipe.teacher} lacks {counted(unwritten, 'recording')} of those for training, which are left out")
+        print(f"left out: {counted(unwritten, 'recording')} for training that {recipe.teacher} does not have")
     train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)

@@ -208,7 +208,7 @@ def _posterior_roots(model, speech, *, smooth: bool, centre: bool) -> torch.Tens
     logits = model.head(model.encoder(model.features(speech)))[0].double()
     posteriors = []
     for moment in logits.T - (logits.mean(1) if centre else 0):
-        raised = [math.exp(float(value) / 1.25) for value in moment]
+        raised = [math.exp(float(value) / 2) for value in moment]
         posteriors.append([value / sum(raised) for value in raised])
     if smooth:
         padded = [posteriors[0], *posteriors, posteriors[-1]]
@@ -222,7 +222,7 @@ def _posterior_roots(model, speech, *, smooth: bool, centre: bool) -> torch.Tens
 @pytest.mark.parametrize(("smooth", "centre"), [(False, False), (True, False), (False, True), (True, True)])
 @torch.no_grad()
 def test_posterior_latents_are_roots_of_how_likely_the_units_of_the_teacher_are(smooth, centre):
-    model = _masked(posterior_latents=True, smooth_latents=smooth, normalise_latents=centre).eval()
+    model = _masked(posterior_temperature=2.0, smooth_latents=smooth, normalise_latents=centre).eval()
     torch.nn.init.normal_(model.get_parameter("head.2.weight"), std=3.0)
     speech = _speech(1)
     latents = model.latents(speech)
@@ -232,28 +232,36 @@ def test_posterior_latents_are_roots_of_how_likely_the_units_of_the_teacher_are(
 
 
 def test_posterior_latents_hang_on_no_padding():
-    model = _masked(posterior_latents=True, normalise_latents=True).eval()
+    model = _masked(posterior_temperature=2.0, normalise_latents=True).eval()
     speech = _speech(2)
     padded = torch.nn.functional.pad(speech, (0, speech.shape[2]))
     mask = torch.zeros(2, padded.shape[2], dtype=torch.bool)
     mask[:, : speech.shape[2]] = True
-    alone = model.latents(speech)[..., :36]  # the last ones hear the end
+    alone = model.latents(speech)[..., :36]  # the last four hear where the speech ends, and so, a little, does the mean
     among, unaware = model.latents(padded, mask=mask)[..., :36], model.latents(padded)[..., :36]
     assert (among - alone).abs().max() < 0.005 < 0.02 < (unaware - alone).abs().max()
 
 
-def test_posterior_latents_of_another_codebook_are_left_to_be_found(tmp_path):
-    """They are prepared, even where nothing else is."""
-    config = CONFIG | {"posterior_latents": True}
-    save_units(build_units(parse_units(config)), tmp_path)
-    again = build_units(parse_units(config))
-    before = again.quantizer.state_dict()["codebook"].clone()
-    load_unit_weights(again, tmp_path)
-    assert torch.equal(again.quantizer.state_dict()["codebook"], before)
-
-
-def test_it_learns_with_posterior_latents_too():
-    model = _masked(posterior_latents=True)
+def test_while_it_learns_its_codebook_follows_the_posteriors_and_teaches_nothing():
+    model = _masked(posterior_temperature=2.0)
     task = UnitTask(model, WEIGHTS, teacher=_teacher()).train()
-    task.total(task(_speech())["losses"]).backward()
-    assert all(parameter.grad is not None for parameter in model.head.parameters())
+    speech = _speech()
+    optimizer = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], 3e-3)
+    for _ in range(100):
+        learnt = task(speech)
+        optimizer.zero_grad()
+        task.total(learnt["losses"]).backward()
+        optimizer.step()
+    used = len(set(model.eval().units(speech).flatten().tolist()))
+    assert used >= round(float(learnt["stats"]["perplexity"])) > 1
+    assert not learnt["losses"]["commitment"].requires_grad
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 2.0), (2.0, None), (2.0, 2.0)])
+def test_a_codebook_of_posteriors_is_left_to_be_found_anew(tmp_path, before, after):
+    save_units(_masked(posterior_temperature=before), tmp_path)
+    again = _masked(posterior_temperature=after)
+    torch.nn.init.normal_(again.get_buffer("quantizer.codebook"))
+    kept = {name: tensor.clone() for name, tensor in again.quantizer.state_dict().items()}
+    load_unit_weights(again, tmp_path)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in again.quantizer.state_dict().items())
