@@ -100,6 +100,11 @@ def test_a_model_learns_from_what_recordings_have_in_common(tmp_path, capsys):
     clustered = load_units(tmp_path / "run" / "units" / "3", device="cpu")
     speech = 0.1 * torch.randn(1, 1, 8000, generator=torch.Generator().manual_seed(0))
     assert clustered.latents(speech).square().sum(1).allclose(torch.ones(1, 25)) and clustered.codebook_size == 3
+    again = [*masked, f"teacher={tmp_path / 'run' / 'units' / '3'}"]
+    _stage("neighbours", "masked.yaml", again, tmp_path / "next")
+    again[-1] = f"teacher={tmp_path / 'next' / 'teacher.jsonl'}"
+    _stage("train", "masked.yaml", [*again, f"start_from={tmp_path / 'run'}"], tmp_path / "next")
+    assert read_metrics(RunFolder(tmp_path / "next", resume=True))[-1]["step"] == 2
     for resume in (False, True):
         with pytest.raises(UserError, match="goes before training"):
             _stage("neighbours", "masked.yaml", masked, tmp_path / "run", resume=resume)
