@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from codec.core.config import Config
@@ -59,7 +59,7 @@ class MaskedUnitsConfig(UnitConfig):
     context: ContextConfig = ContextConfig()
     latent_dim: PositiveInt | None = None
     num_targets: PositiveInt
-    posterior_temperature: PositiveFloat | None = None
+    posterior_temperature: float | None = Field(default=None, ge=0.1, le=10.0)
     quantizer: OneCodebookConfig
     hidden: float = Field(default=0.5, gt=0.0, lt=1.0)
     stretch: PositiveInt = 10

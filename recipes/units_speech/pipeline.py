@@ -57,10 +57,13 @@ def clustering_run(config: str | None, overrides: list[str], run: str | None) ->
     if (path / "checkpoints").exists():
         folder, recipe = new_run(config, overrides, run, resume=True)
         return folder.path, recipe, load_units(folder.path, device=recipe.loop.device)
+    untrained = UserError(f"{path} holds no trained model: train it first, or name another --run")
+    if config is None:
+        raise untrained
     _, recipe = new_run(config, overrides, run, resume=False)
     model = build_units(recipe.model)
     if model.loss_names:
-        raise UserError(f"{path} holds no trained model: train it first, or name another --run")
+        raise untrained
     return path, recipe, model
 
 

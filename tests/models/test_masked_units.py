@@ -265,3 +265,9 @@ def test_a_codebook_of_posteriors_is_left_to_be_found_anew(tmp_path, before, aft
     kept = {name: tensor.clone() for name, tensor in again.quantizer.state_dict().items()}
     load_unit_weights(again, tmp_path)
     assert all(torch.equal(tensor, kept[name]) for name, tensor in again.quantizer.state_dict().items())
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-40, math.inf, math.nan])
+def test_a_temperature_at_which_posteriors_say_nothing_is_refused(temperature):
+    with pytest.raises(UserError, match="posterior_temperature"):
+        parse_units(CONFIG | {"posterior_temperature": temperature})

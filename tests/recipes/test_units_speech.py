@@ -94,7 +94,8 @@ def test_a_model_learns_from_what_recordings_have_in_common(tmp_path, capsys):
     (tmp_path / "fewer.jsonl").write_text("\n".join(teacher.read_text().splitlines()[1:]))
     alike = ["data.validation_fraction=0", "data.validation_splits=[train]", f"teacher={tmp_path / 'fewer.jsonl'}"]
     _stage("train", "masked.yaml", [*masked, *alike], tmp_path / "fewer")
-    assert "left out: 1 recording for training that" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left out: 1 recording for training that" in said and "left out: 1 recording for validation that" in said
     settings = ["model.posterior_temperature=2", "model.smooth_latents=true", "num_units=[3]"]
     _stage("cluster", None, settings, tmp_path / "run")
     clustered = load_units(tmp_path / "run" / "units" / "3", device="cpu")
@@ -133,8 +134,9 @@ def test_neighbours_of_nothing_are_refused(tmp_path, config, overrides, message)
 
 
 def test_clustering_a_model_that_is_not_trained_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no trained model"):
-        _stage("cluster", "cpu.yaml", ["data.train=/nowhere"], tmp_path / "run")
+    for config, setting in (("cpu.yaml", "data.train=/nowhere"), (None, "model.posterior_temperature=2")):
+        with pytest.raises(UserError, match="holds no trained model"):
+            _stage("cluster", config, [setting], tmp_path / "run")
 
 
 def test_more_units_than_latents_are_refused(tmp_path):
