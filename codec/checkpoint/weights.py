@@ -58,9 +58,9 @@ def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path, lea
         UserError: they differ in more, naming it.
     """
     wanted, found = module.config.structure(), other.config.structure()  # pyright: ignore
-    kinds = [str(structure.get("kind")) for structure in (found, wanted)]
-    if kinds[0] != kinds[1]:
-        raise UserError(f"{origin} holds a model of kind {kinds[0]}, not {kinds[1]}: start from one like it")
+    ours, theirs = wanted.get("kind"), found.get("kind")
+    if ours != theirs:
+        raise UserError(f"{origin} holds a model of kind {theirs}, not {ours}: start from one like it")
     differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
     if differing:
         raise UserError(f"{origin} holds a model of another config ({', '.join(differing)}): start from one like it")

@@ -100,6 +100,9 @@ class TrainingBatches:
         telling: what batches tell beside signals.
         rank, world_size: this process among its peers; None asks the process group.
 
+    Attributes:
+        num_left_out: entries for training that are not worth hearing (`Telling.heard`).
+
     Raises:
         UserError: a manifest that cannot be read or has nothing to train on, or nothing that was written down; later,
             an unreadable file.
@@ -118,7 +121,9 @@ class TrainingBatches:
         self.config, self.seed, self.telling = config, seed, telling
         self.rank = dist.rank() if rank is None else rank
         self.world_size = dist.world_size() if world_size is None else world_size
-        self.entries = telling.heard(train_entries(config, media), purpose="training")
+        entries = train_entries(config, media)
+        self.entries = telling.heard(entries, purpose="training")
+        self.num_left_out = len(entries) - len(self.entries)
         self._crops = build_crops(config, media)
         self._items = _weighted_items(self.entries, [self._crops.extent(entry) for entry in self.entries], config)
         self._epoch_order = lru_cache(maxsize=2)(self._draw_epoch_order)
@@ -183,7 +188,7 @@ class ValidationBatches:
 
     Ranks may hold one item more or fewer than others (or none): add up sums and counts over ranks, not means.
 
-    Args and errors: as `TrainingBatches`; no seed, since nothing is random.
+    Args, attributes and errors: as `TrainingBatches`, for validation; no seed, since nothing is random.
     """
 
     def __init__(
@@ -198,7 +203,9 @@ class ValidationBatches:
         self.config, self.telling = config, telling
         rank = dist.rank() if rank is None else rank
         world_size = dist.world_size() if world_size is None else world_size
-        entries = telling.heard(validation_entries(config, media), purpose="validation")
+        asked_for = validation_entries(config, media)
+        entries = telling.heard(asked_for, purpose="validation")
+        self.num_left_out = len(asked_for) - len(entries)
         kept = len(entries) if config.validation_items is None else min(len(entries), config.validation_items)
         spread = [entries[index * len(entries) // kept] for index in range(kept)]
         self.entries = tuple(spread[rank::world_size])

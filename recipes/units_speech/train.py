@@ -8,7 +8,7 @@ from __future__ import annotations
 from pipeline import Recipe, new_run
 
 from codec.core.wording import counted
-from codec.data.loader import TrainingBatches, ValidationBatches, train_entries, validation_entries
+from codec.data.loader import TrainingBatches, ValidationBatches
 from codec.train import train
 from codec.train.fabric import build_fabric
 from codec.train.units import build_unit_task
@@ -30,11 +30,8 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     task = build_unit_task(recipe)
     data = TrainingBatches(recipe.data, recipe.media, seed=recipe.loop.seed, telling=task.telling)
     validation = ValidationBatches(recipe.data, recipe.media, telling=task.telling)
-    for purpose, entries in (
-        ("training", train_entries(recipe.data, recipe.media)),
-        ("validation", validation_entries(recipe.data, recipe.media)),
-    ):
-        unwritten = len(entries) - len(task.telling.heard(entries, purpose=purpose))
-        if unwritten and fabric.is_global_zero:
-            print(f"left out: {counted(unwritten, 'recording')} for {purpose} that {recipe.teacher} does not have")
+    for purpose, batches in (("training", data), ("validation", validation)):
+        if batches.num_left_out and fabric.is_global_zero:
+            left_out = counted(batches.num_left_out, "recording")
+            print(f"left out: {left_out} for {purpose} that {recipe.teacher} does not have")
     train(task, fabric=fabric, data=data, validation=validation, config=recipe.loop, run=folder, recipe=recipe)
