@@ -40,9 +40,9 @@ class CodecConfig(Config):
     likelihood: LikelihoodConfig | None = None
 
     @property
+    @abstractmethod
     def downsample_factor(self) -> int:
         """Signal positions per code of the coarsest level, per axis."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,9 @@ class UnitConfig(Config):
         return self.smooth_latents or self.normalise_latents or self.compensate_latents
 
     @property
+    @abstractmethod
     def frames_per_unit(self) -> int:
         """Frames of features for one unit."""
-        raise NotImplementedError
 
     @property
     def downsample_factor(self) -> int:
