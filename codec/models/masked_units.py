@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from codec.core.config import Config
 from codec.core.errors import UserError
+from codec.core.overlap import Span
 from codec.core.precision import float32_island
-from codec.models.units import Learnt, UnitConfig, UnitModel, smoothed, warps
+from codec.models.stretches import in_stretches
+from codec.models.units import Learnt, UnitConfig, UnitModel, smoothed, smoothing_span, warps
+from codec.nn.chain import Chain
 from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
-from codec.nn.features import centred
+from codec.nn.features import channel_means
 from codec.nn.frame_encoder import FrameEncoderConfig, build_frame_encoder
 from codec.nn.hiding import draw_hidden
 from codec.quantize.build import OneCodebookConfig
@@ -86,7 +89,7 @@ class MaskedUnits(UnitModel):
         clustered = config.num_targets if config.posterior_temperature else config.latent_dim or width
         self.quantizer = self._build_quantizer(config.quantizer, clustered)
         widened = [FrameLinear(config.latent_dim, width)] if config.latent_dim else []
-        self.head = nn.Sequential(
+        self.head = Chain(
             *widened,
             *_blocks(width, context.kernel, context.head),
             FrameNorm(width),
@@ -127,17 +130,21 @@ class MaskedUnits(UnitModel):
             return latents
         return posterior_roots(logits, temperature=self.temperature, smooth=False)
 
-    def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
-        latents = super()._encoded(signal, mask)
-        return latents if self.temperature is None else self.head(latents)
+    @property
+    def listener(self) -> nn.Module:
+        return self.encoder if self.temperature is None else Chain(self.encoder, self.head)
 
     def _prepared(self, latents: Tensor, real: Tensor | None) -> Tensor:
         if self.temperature is None:
             return super()._prepared(latents, real)
+        temperature, smooth = self.temperature, self.config.smooth_latents
         with float32_island(latents.device.type):
-            logits = latents.float()
-            logits = centred(logits, real) if self.config.normalise_latents else logits
-            return posterior_roots(logits, temperature=self.temperature, smooth=self.config.smooth_latents)
+            centre = channel_means(latents.float(), real) if self.config.normalise_latents else 0.0
+
+            def roots(logits: Tensor) -> Tensor:
+                return posterior_roots(logits.float() - centre, temperature=temperature, smooth=smooth)
+
+            return in_stretches(roots, latents, needs=smoothing_span)
 
     def _draw_hidden(self, targets: Tensor) -> Tensor:
         """What is hidden of a batch: in evaluation, always the same."""
@@ -170,7 +177,7 @@ class ContextEncoder(nn.Module):
         self.frames = build_frame_encoder(config.encoder, num_features=num_features, latent_dim=width)
         self.stand_in = nn.Parameter(0.1 * torch.randn(width, 1))
         narrowed = [FrameLinear(width, config.latent_dim)] if config.latent_dim else []
-        self.context = nn.Sequential(
+        self.context = Chain(
             *_blocks(width, config.context.kernel, config.context.dilations), FrameNorm(width), *narrowed
         )
 
@@ -180,6 +187,10 @@ class ContextEncoder(nn.Module):
         if hidden is not None:
             seen = torch.where(hidden[:, None], self.stand_in.to(seen.dtype), seen)
         return self.context(seen)
+
+    def input_span(self, span: Span) -> Span:
+        """Features that latents `span` depend on."""
+        return self.frames.input_span(self.context.input_span(span))
 
 
 def _blocks(width: int, kernel: int, dilations: tuple[int, ...]) -> list[ConvNeXtBlock]:

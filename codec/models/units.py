@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
+from typing import overload
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 
 from codec.core.config import Config
 from codec.core.errors import UserError
+from codec.core.overlap import Span
+from codec.models.stretches import in_stretches
+from codec.nn.chain import input_span
 from codec.nn.features import FeatureConfig, Features, normalised
 from codec.quantize.base import Quantizer
 from codec.quantize.build import OneCodebookConfig, build_quantizer
@@ -135,9 +140,16 @@ class UnitModel(nn.Module, ABC):
         latents = self._prepared(latents, self.unit_mask(mask))
         return latents if self.compensation is None else self.compensation @ latents
 
-    def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
-        """What the encoder makes of speech of whole units."""
-        return self.encoder(self.features(signal, mask))
+    @property
+    def listener(self) -> nn.Module:
+        """The network from features to what units are found in, before that is prepared."""
+        return self.encoder
+
+    def _encoded(self, signal: Tensor, mask: Tensor | None) -> Tensor:
+        """What the listener makes of speech of whole units."""
+        network = self.listener
+        features = self.features(signal, mask)
+        return in_stretches(network, features, needs=partial(input_span, network), stride=self.config.frames_per_unit)
 
     def _prepared(self, latents: Tensor, real: Tensor | None) -> Tensor:
         """`latents` smoothed and normalised, as the config says; `real` `[b, n]` says which stand for speech."""
@@ -158,6 +170,12 @@ class UnitModel(nn.Module, ABC):
         whole = self._whole_units(mask)
         return None if whole is None else whole.unflatten(1, (-1, self.config.downsample_factor)).any(2)
 
+    @overload
+    def _whole_units(self, signal: Tensor) -> Tensor: ...
+
+    @overload
+    def _whole_units(self, signal: Tensor | None) -> Tensor | None: ...
+
     def _whole_units(self, signal: Tensor | None) -> Tensor | None:
         if signal is None:
             return None
@@ -176,6 +194,11 @@ def smoothed(latents: Tensor) -> Tensor:
     """Means of neighbours with weights 1/4, 1/2, 1/4; at the ends, what is there counts for what is not."""
     padded = F.pad(latents, (1, 1), mode="replicate")
     return latents / 2 + (padded[..., :-2] + padded[..., 2:]) / 4
+
+
+def smoothing_span(span: Span) -> Span:
+    """Latents that `smoothed` ones depend on."""
+    return Span(span.start - 1, span.stop + 1)
 
 
 def warps(signal: Tensor, most: float) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from pydantic import PositiveInt, model_validator
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from codec.losses.pointwise import l1
 from codec.losses.spectral import MelLoss, SpectralConvergence
 from codec.models.audible_units import AudibleConfig, AudibleUnits
+from codec.models.stretches import in_stretches
 from codec.models.units import Learnt
 from codec.nn.backbone import Backbone, build_decoder, build_encoder
+from codec.nn.chain import input_span
 from codec.nn.features import FeatureConfig, LogMelConfig
 from codec.quantize.build import OneCodebookConfig
 
@@ -67,8 +70,9 @@ class WaveformUnits(AudibleUnits):
     def loss_names(self) -> tuple[str, ...]:
         return ("mel", "stft", "l1", *self.quantizer.loss_names)
 
-    def _encoded(self, signal: Tensor | None, mask: Tensor | None) -> Tensor:
-        return self.encoder(signal)
+    def _encoded(self, signal: Tensor, mask: Tensor | None) -> Tensor:
+        factor = self.config.downsample_factor
+        return in_stretches(self.encoder, signal, needs=partial(input_span, self.encoder), stride=factor)
 
     def forward(
         self,

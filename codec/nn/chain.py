@@ -7,7 +7,7 @@ from torch import nn
 from codec.core.overlap import Span
 from codec.nn.norm import ChannelNorm
 
-POINTWISE = (ChannelNorm, nn.ReLU, nn.ELU)
+POINTWISE = (ChannelNorm, nn.ReLU, nn.ELU, nn.GELU)
 
 
 class Chain(nn.Sequential):

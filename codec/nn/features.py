@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from codec.core.config import Config
 from codec.core.errors import UserError
+from codec.core.overlap import tile
 from codec.core.precision import float32_island
 from codec.core.spectral import magnitude, mel_filters
 from codec.nn.feature_program import ProgramConfig, ProgramFeatures
 
 FLOOR = 1e-3  # of a mel magnitude: 60 dB below a full-scale tone
 DELTA_REACH = 2  # frames on either side that a slope is fitted to
+FRAMES_AT_ONCE = 6000  # a minute at 10 ms: spectra take many times the memory of what is kept of them
 LEAST_DEVIATION = 0.1  # of a feature over a recording: what hardly moves is not blown up
 
 
@@ -122,10 +124,16 @@ class Features(nn.Module):
     def _log_mel(self, signal: Tensor, warp: Tensor | None) -> Tensor:
         assert not isinstance(self.config, ProgramConfig)
         hop, window = self.config.hop_length, self.config.window
-        num_frames = signal.shape[-1] // hop
-        spectra = magnitude(F.pad(signal, (hop - hop // 2, hop)), window=window, hop=hop)[..., 1 : num_frames + 1]
-        mels = self.filters @ (spectra if warp is None else _warped(spectra, warp))
-        return mels.clamp_min(FLOOR).log()
+        padded = F.pad(signal, (hop - hop // 2, hop))  # frame i is then around sample (i + 1) x hop
+        reach = -(-window // (2 * hop))
+        mels: list[Tensor] = []
+        for (frames,) in tile((signal.shape[-1] // hop,), FRAMES_AT_ONCE):
+            first = max(frames.start + 1 - reach, 0)
+            samples = padded[..., first * hop : (frames.stop + reach) * hop]
+            around = slice(frames.start + 1 - first, frames.stop + 1 - first)
+            spectra = magnitude(samples, window=window, hop=hop)[..., around]
+            mels.append(self.filters @ (spectra if warp is None else _warped(spectra, warp)))
+        return torch.cat(mels, dim=-1).clamp_min_(FLOOR).log_()
 
     def _cepstra(self, spectra: Tensor) -> Tensor:
         assert isinstance(self.config, MfccConfig) and self.cosines is not None
@@ -168,17 +176,19 @@ def _warped(spectra: Tensor, warp: Tensor) -> Tensor:
 def normalised(features: Tensor, mask: Tensor | None) -> Tensor:
     """Mean 0 and deviation 1 of each row of `features` `[b, d, frames]` over its real frames; the others are 0."""
     shifted = centred(features, mask)
-    deviation = (shifted.square().sum(2, keepdim=True) / _real_frames(features, mask)[1]).sqrt()
-    return shifted / deviation.clamp_min(LEAST_DEVIATION)
+    deviation = channel_means(shifted.square(), mask).sqrt_()
+    return shifted / deviation.clamp_min_(LEAST_DEVIATION)
 
 
 def centred(features: Tensor, mask: Tensor | None) -> Tensor:
     """Mean 0 of each row of `features` `[b, d, frames]` over its real frames; the others are 0."""
-    real, count = _real_frames(features, mask)
-    return (features - (features * real).sum(2, keepdim=True) / count) * real
+    shifted = features - channel_means(features, mask)
+    return shifted if mask is None else shifted * mask[:, None]
 
 
-def _real_frames(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """1 where a frame is real and 0 where not, `[b, 1, frames]`, and how many are, at least 1, `[b, 1, 1]`."""
-    real = torch.ones_like(features[:, :1]) if mask is None else mask[:, None].to(features.dtype)
-    return real, real.sum(2, keepdim=True).clamp_min(1)
+def channel_means(features: Tensor, mask: Tensor | None) -> Tensor:
+    """Means `[b, d, 1]` of the rows of `features` `[b, d, frames]` over their real frames."""
+    if mask is None:
+        return features.mean(2, keepdim=True)
+    real = mask[:, None].to(features.dtype)
+    return (features * real).sum(2, keepdim=True) / real.sum(2, keepdim=True).clamp_min(1)

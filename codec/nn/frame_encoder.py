@@ -6,6 +6,7 @@ from pydantic import PositiveInt
 from torch import nn
 
 from codec.core.config import Config
+from codec.nn.chain import Chain
 from codec.nn.conv import Conv
 from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
 
@@ -26,10 +27,10 @@ class FrameEncoderConfig(Config):
     kernel: PositiveInt = 1
 
 
-def build_frame_encoder(config: FrameEncoderConfig, *, num_features: int, latent_dim: int) -> nn.Sequential:
+def build_frame_encoder(config: FrameEncoderConfig, *, num_features: int, latent_dim: int) -> Chain:
     """`[b, num_features, frames]` to `[b, latent_dim, frames / stride]`, rounded up."""
     width = config.width
-    return nn.Sequential(
+    return Chain(
         Conv(num_features, width, 5, ndim=1),
         nn.GELU(),
         Conv(width, width, 2 * config.stride, ndim=1, stride=config.stride),

@@ -5,9 +5,11 @@ import torch
 
 from codec.checkpoint.units import load_units, save_units
 from codec.core.errors import UserError
+from codec.models import stretches
 from codec.models.build_units import UNIT_MODELS, build_units, parse_units
 from codec.models.contrastive_units import ContrastiveUnits
 from codec.models.feature_units import FeatureUnits, FeatureUnitsConfig
+from codec.nn import features
 from codec.nn.features import MfccConfig
 from codec.quantize.ema import EMAConfig
 from codec.train.clusters import draw_latents, find_codebook, find_compensation, set_codebook
@@ -86,6 +88,28 @@ def test_a_saved_model_gives_the_same_units(kind, tmp_path):
     again = load_units(tmp_path / "mine", device="cpu")
     assert (again.name, again.fingerprint, again.config) == ("mine", fingerprint, model.config)
     assert torch.equal(again.units(_speech(5000)), model.units(_speech(5000)))
+
+
+PREPARED = {"smooth_latents": True, "normalise_latents": True}
+LISTENING = [(kind, {}) for kind in SMALL] + [("masked", PREPARED | {"posterior_temperature": 2.0})]
+
+
+@pytest.mark.parametrize(("kind", "settings"), LISTENING)
+@pytest.mark.parametrize("at_once", [1, 7, 10])
+@torch.no_grad()
+def test_a_long_recording_is_heard_a_stretch_at_a_time_and_that_cannot_be_told(kind, settings, at_once, monkeypatch):
+    torch.manual_seed(0)
+    model = build_units(parse_units({"kind": kind, **SMALL[kind], **settings})).eval()
+    for parameter in model.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+    speech = _speech(9000)
+    whole = model.latents(speech)
+    monkeypatch.setattr(stretches, "STRETCH", at_once)
+    monkeypatch.setattr(features, "FRAMES_AT_ONCE", 2 * at_once + 1)
+    heard = []
+    model.encoder.register_forward_hook(lambda _, given, __: heard.append(given[0].shape[-1]))
+    torch.testing.assert_close(model.latents(speech), whole, rtol=1e-4, atol=1e-5)
+    assert len(heard) == -(-28 // at_once) and (at_once > 1 or max(heard) < sum(heard) / 5)
 
 
 def test_units_are_the_nearest_of_a_codebook_that_was_set():
