@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -22,4 +23,6 @@ def prepare(corpus: str, source: str | Path, out: str | Path, **options: Any) ->
     if corpus not in CORPORA:
         raise UserError(f"corpus {corpus!r} is unknown: use one of {', '.join(CORPORA)}")
     module = import_module(f".{corpus}", __package__)
+    for option in sorted(options.keys() - signature(module.prepare).parameters.keys()):
+        raise UserError(f"corpus {corpus} has no option {option}: leave it out")
     return module.prepare(Path(source), Path(out), **options)

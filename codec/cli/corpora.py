@@ -18,11 +18,18 @@ def prep(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for manifest.jsonl and the skipped files' list.")],
     download: Annotated[bool, typer.Option("--download", help="Fetch the corpus into SOURCE first.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode files.")] = 4,
+    speakers: Annotated[
+        bool, typer.Option("--speakers", help="Of folder: the first folder below SOURCE that a recording is in speaks.")
+    ] = False,
+    transcripts: Annotated[
+        bool, typer.Option("--transcripts", help="Of folder: a .txt or .lab beside a recording is what is said in it.")
+    ] = False,
 ) -> None:
     """Write a corpus's manifest, leaving out files that are broken, empty, silent or too short."""
     registry = load_package(data_prep_folder(), "registry")
+    told = {name: True for name, wanted in (("speakers", speakers), ("transcripts", transcripts)) if wanted}
     with progress_bar(f"reading {corpus}") as progress:
-        report = registry.prepare(corpus, source, out, download=download, workers=workers, progress=progress)
+        report = registry.prepare(corpus, source, out, download=download, workers=workers, progress=progress, **told)
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
     say(f"{report.manifest}: {splits}")
     if report.skipped:

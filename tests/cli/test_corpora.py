@@ -30,6 +30,17 @@ def test_prep_writes_a_manifest_and_lists_what_it_skipped(corpus: Path, capsys: 
     assert sorted(entry.path.name for entry in read_manifest("out/manifest.jsonl")) == ["one.png", "two.png"]
 
 
+def test_prep_asks_a_folder_who_speaks_and_what_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "voices" / "ann").mkdir(parents=True)
+    (here / "voices" / "ann" / "hello.wav").write_bytes((here / "speech.wav").read_bytes())
+    (here / "voices" / "ann" / "hello.txt").write_text("hello")
+    assert main(["prep", "folder", "voices", "out", "--speakers", "--transcripts"]) == 0
+    (entry,) = read_manifest("out/manifest.jsonl")
+    assert (entry.speaker, entry.model_dump()["transcript"]) == ("ann", "hello")
+    assert main(["prep", "vctk", "voices", "out", "--speakers"]) == 2
+    assert "vctk has no option speakers: leave it out" in capsys.readouterr().err
+
+
 def test_prep_finds_the_preparations_from_any_folder(corpus: Path) -> None:
     result = run_codec("prep", "folder", "pictures", "out")
     assert result.returncode == 0, result.stderr

@@ -307,3 +307,45 @@ def test_imagenet_is_found_when_only_validation_pictures_are_there(tmp_path: Pat
     write_picture(tmp_path / "source" / "val" / "n01440764" / "ILSVRC2012_val_00000293.JPEG", 30, 40)
     report = imagenet.prepare(tmp_path / "source", tmp_path / "out")
     assert report.splits == {"validation": 1}
+
+
+def write_speakers(root: Path) -> None:
+    for place in ("ann/1.wav", "ann/evening/2.wav", "bob/3.wav", "4.wav"):
+        write_noise(root / place, 4000)
+    write_picture(root / "ann" / "face.png", 16, 16)
+    (root / "ann" / "1.txt").write_text("Good  morning,\nall of you. \n", encoding="utf-8")
+    (root / "bob" / "3.lab").write_text("grüezi", encoding="utf-8")
+    (root / "ann" / "evening" / "2.txt").write_text("\n")
+
+
+def test_folders_name_speakers_and_texts_beside_recordings_say_what_is_said_if_asked(tmp_path: Path) -> None:
+    write_speakers(tmp_path / "source")
+
+    def told(**asked: bool) -> dict[str, tuple[object, object]]:
+        prepare("folder", tmp_path / "source", tmp_path / "out", **asked)
+        entries = read_manifest(tmp_path / "out" / "manifest.jsonl")
+        return {entry.path.name: (entry.speaker, entry.model_dump().get("transcript")) for entry in entries}
+
+    names = ("1.wav", "2.wav", "3.wav", "4.wav", "face.png")
+    assert told() == dict.fromkeys(names, (None, None))
+    assert told(speakers=True, transcripts=True) == {
+        "1.wav": ("ann", "Good morning, all of you."),
+        "2.wav": ("ann", None),
+        "3.wav": ("bob", "grüezi"),
+        "4.wav": (None, None),
+        "face.png": (None, None),
+    }
+    assert told(speakers=True)["1.wav"] == ("ann", None)
+
+
+@pytest.mark.parametrize(("asked", "named"), [("speakers", "a folder of their own"), ("transcripts", ".txt or .lab")])
+def test_what_no_recording_tells_is_no_manifest(asked: str, named: str, tmp_path: Path) -> None:
+    write_noise(tmp_path / "source" / "1.wav", 4000)
+    with pytest.raises(UserError, match=f"(?s)no recording .*{named}.*--{asked}"):
+        prepare("folder", tmp_path / "source", tmp_path / "out", **{asked: True})
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
+
+
+def test_a_corpus_that_tells_its_speakers_itself_is_not_asked_to(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="librispeech has no option speakers"):
+        prepare("librispeech", tmp_path, tmp_path / "out", speakers=True)
