@@ -21,19 +21,31 @@ COMPENSATION_RIDGE = 1e-3  # of the mean variance, so that no direction is blown
 
 
 @torch.no_grad()
-def draw_latents(model: UnitModel, recordings: Iterable[Tensor], *, most: int = MOST_VECTORS, seed: int = 0) -> Tensor:
+def draw_latents(
+    model: UnitModel, recordings: Iterable[Tensor], *, most: int = MOST_VECTORS, still: float = 0.0, seed: int = 0
+) -> Tensor:
     """Latents `[n, d]` of `recordings`, each speech `[1, time]`, on the CPU; of more than `most`, as many are drawn.
 
-    No more than twice `most` are ever held. A recording that is shorter than a unit has none.
+    No more than about twice as many are ever held. A recording that is shorter than a unit has none.
+
+    Args:
+        still: share of the latents that is left out, of those that change least from two before to two after: most of
+            them are of silence, which would get many clusters though it is one thing.
     """
+    drawn = round(most / (1 - still))
     generator = torch.Generator().manual_seed(seed)
-    rows, lots = torch.empty(0), torch.empty(0, dtype=torch.float64)
+    rows, changes, lots = torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.float64)
     for found in each_latents(model, recordings):
         rows = torch.cat([rows, found]) if len(rows) else found
+        changes = torch.cat([changes, _changes(found)])
         lots = torch.cat([lots, torch.rand(len(found), generator=generator, dtype=torch.float64)])
-        if len(rows) > 2 * most:
-            rows, lots = _luckiest(rows, lots, most)
-    return _luckiest(rows, lots, most)[0]
+        if len(rows) > 2 * drawn:
+            luckiest = lots.argsort()[:drawn]
+            rows, changes, lots = rows[luckiest], changes[luckiest], lots[luckiest]
+    luckiest = lots.argsort()[:drawn]
+    rows, changes = rows[luckiest], changes[luckiest]
+    moving = changes.argsort(descending=True)[: len(rows) - int(still * len(rows))]
+    return rows[moving.sort().values]
 
 
 @torch.no_grad()
@@ -84,10 +96,11 @@ def each_latents(model: UnitModel, recordings: Iterable[Tensor]) -> Iterator[Ten
             yield model.latents(recording[None].to(device))[0].T.float().cpu()
 
 
-def _luckiest(rows: Tensor, lots: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Those with the `most` smallest lots."""
-    chosen = lots.argsort()[:most]
-    return rows[chosen], lots[chosen]
+def _changes(latents: Tensor) -> Tensor:
+    """How far it is, squared, from two before each of `latents` `[n, d]` to two after; ends stand for what is not."""
+    places = torch.arange(len(latents))
+    before, after = (places - 2).clamp_min(0), (places + 2).clamp_max(len(latents) - 1)
+    return (latents[after] - latents[before]).square().sum(1)
 
 
 def check_enough(number: int, size: int) -> None:

@@ -30,7 +30,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     folder, recipe, model = clustering_run(config, overrides, run)
     entries = train_entries(recipe.data, recipe.media)
     models = [_with_units(recipe, size, model) for size in recipe.num_units]
-    rows = draw_latents(models[0], recordings(recipe, entries), seed=recipe.loop.seed)
+    rows = draw_latents(models[0], recordings(recipe, entries), still=recipe.still, seed=recipe.loop.seed)
     check_enough(len(rows), max(recipe.num_units))
     if recipe.model.compensate_latents:
         compensation = find_compensation(models[0], recordings(recipe, entries), rows, seed=recipe.loop.seed)

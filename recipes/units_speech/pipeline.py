@@ -36,9 +36,11 @@ class Recipe(UnitsConfig):
 
     Attributes:
         num_units: how many units the stage `cluster` finds, each number a model of its own; one number or a list.
+        still: share of the latents, those that change least, that it looks for no units in: most are of silence.
     """
 
     num_units: Numbers = Field(default=(50, 100, 128, 200), min_length=1)
+    still: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:

@@ -211,6 +211,19 @@ class _Latents(FeatureUnits):
         return signal[0].unflatten(1, (-1, self.dim)).transpose(1, 2)
 
 
+def test_what_stands_still_is_left_out_if_asked():
+    generator = torch.Generator().manual_seed(0)
+    silence, speech = torch.full((30, 39), 5.0), 3 * torch.randn(70, 39, generator=generator)
+    recordings = [torch.cat([silence, speech + seed]).reshape(1, -1) for seed in range(3)]
+    model = _Latents(39)
+    every = draw_latents(model, recordings)
+    moving = draw_latents(model, recordings, still=0.2)
+    assert (len(every), len(moving)) == (300, 240)
+    silent = [int((rows == 5).all(1).sum()) for rows in (every, moving)]
+    assert silent == [90, 30]  # 84 do not change at all, 60 of which are left out
+    assert len(draw_latents(model, recordings, still=0.2, most=100)) == 100
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_compensation_takes_off_what_recordings_differ_in_and_leaves_what_phones_differ_in(seed):
     """Phones differ in the first three channels, voices in the other three."""

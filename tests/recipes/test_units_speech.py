@@ -96,7 +96,7 @@ def test_a_model_learns_from_what_recordings_have_in_common(tmp_path, capsys):
     _stage("train", "masked.yaml", [*masked, *alike], tmp_path / "fewer")
     said = capsys.readouterr().out
     assert "left out: 1 recording for training that" in said and "left out: 1 recording for validation that" in said
-    settings = ["model.posterior_temperature=2", "model.smooth_latents=true", "num_units=[3]"]
+    settings = ["model.posterior_temperature=2", "model.smooth_latents=true", "num_units=[3]", "still=0.2"]
     _stage("cluster", None, settings, tmp_path / "run")
     clustered = load_units(tmp_path / "run" / "units" / "3", device="cpu")
     speech = 0.1 * torch.randn(1, 1, 8000, generator=torch.Generator().manual_seed(0))
