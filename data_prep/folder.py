@@ -8,7 +8,7 @@ adding files never moves the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from codec.core.errors import UserError
@@ -42,21 +42,39 @@ def prepare(
         transcripts: what is said in a recording is in a `.txt` or `.lab` file of its name beside it, if there is one.
 
     Raises:
-        UserError: no such folder, or no sound files in it; or no recording has the speaker or transcript asked for.
+        UserError: no such folder, or no sound files in it; or there are recordings, and none tells what is asked for.
     """
     if download:
         raise UserError("folder prepares files you have: there is nothing to download")
     check_fraction(fraction)
     need_folder(source)
-    asked = [key for key, wanted in (("speaker", speakers), ("transcript", transcripts)) if wanted]
-    candidates = _candidates(source, kind, fraction, asked)
+    _check_told(source, speakers=speakers, transcripts=transcripts)
+    candidates = _candidates(source, kind, fraction, speakers=speakers, transcripts=transcripts)
     return write_corpus(candidates, out, limits=limits, workers=workers, progress=progress)
 
 
+def _check_told(source: Path, *, speakers: bool, transcripts: bool) -> None:
+    """Raises UserError if there are recordings, and none tells what is asked for."""
+
+    def recordings() -> Iterator[Path]:
+        return (path for path in walk(source) if not isinstance(path, Skipped) and kind_of(path) == "audio")
+
+    if not any(recordings()):
+        return
+    if speakers and all(path.parent == source for path in recordings()):
+        raise UserError(
+            f"no recording in {source} tells its speaker: put those of each into a folder, or leave --speakers out"
+        )
+    if transcripts and not any(_texts(path) for path in recordings()):
+        raise UserError(
+            f"no recording in {source} has a transcript: put a .txt or .lab file of its name beside it, or leave "
+            "--transcripts out"
+        )
+
+
 def _candidates(
-    source: Path, kind: Kind | None, fraction: float, asked: Sequence[str]
+    source: Path, kind: Kind | None, fraction: float, *, speakers: bool, transcripts: bool
 ) -> Iterator[Candidate | Skipped]:
-    missing = set(asked)
     for path in walk(source):
         if isinstance(path, Skipped):
             yield path
@@ -66,30 +84,31 @@ def _candidates(
             continue
         place = path.relative_to(source)
         fields = {"set": source.resolve().name, "split": split_by_hash(place.as_posix(), fraction)}
+        if speakers and found == "audio" and len(place.parts) > 1:
+            fields["speaker"] = place.parts[0]
         try:
-            told = {key: TELL[key](path, place) for key in asked} if found == "audio" else {}
-        except OSError as error:
-            yield Skipped(path, f"{error.filename} cannot be read: {error.strerror}")
+            if transcripts and found == "audio" and (said := _transcript(path)):
+                fields["transcript"] = said
+        except UserError as error:
+            yield Skipped(path, str(error))
             continue
-        fields |= {key: value for key, value in told.items() if value}
-        missing -= fields.keys()
         yield Candidate(path, found, fields)
-    for key in sorted(missing):
-        raise UserError(f"no recording in {source} has a {key}: {HOW[key]}, or leave --{key}s out")
 
 
-def _speaker(path: Path, place: Path) -> str:
-    return place.parts[0] if len(place.parts) > 1 else ""
+def _texts(path: Path) -> list[Path]:
+    """The texts beside a recording that may say what is said in it, the likelier first."""
+    return [text for text in (path.with_suffix(".txt"), path.with_suffix(".lab")) if text.is_file()]
 
 
-def _transcript(path: Path, place: Path) -> str:
-    beside = [path.with_suffix(suffix) for suffix in (".txt", ".lab")]
-    texts = [text.read_text(encoding="utf-8", errors="replace") for text in beside if text.is_file()]
-    return " ".join(texts[0].split()) if texts else ""
-
-
-TELL = {"speaker": _speaker, "transcript": _transcript}
-HOW = {
-    "speaker": "put those of each into a folder of their own",
-    "transcript": "put a .txt or .lab file of the same name beside it",
-}
+def _transcript(path: Path) -> str:
+    """The words of the first text beside `path` that says anything, single spaces between them; else nothing."""
+    for text in _texts(path):
+        try:
+            said = text.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise UserError(f"its transcript {text.name} is not UTF-8: save it as such") from None
+        except OSError as error:
+            raise UserError(f"its transcript {text.name} cannot be read: {error.strerror}") from None
+        if said := " ".join(said.split()):
+            return said
+    return ""

@@ -17,7 +17,7 @@ from codec.models.stretches import in_stretches
 from codec.models.units import Learnt, UnitConfig, UnitModel, smoothed, smoothing_span, warps
 from codec.nn.chain import Chain
 from codec.nn.convnext import ConvNeXtBlock, FrameLinear, FrameNorm
-from codec.nn.features import channel_means
+from codec.nn.features import centred
 from codec.nn.frame_encoder import FrameEncoderConfig, build_frame_encoder
 from codec.nn.hiding import draw_hidden
 from codec.quantize.build import OneCodebookConfig
@@ -139,12 +139,16 @@ class MaskedUnits(UnitModel):
             return super()._prepared(latents, real)
         temperature, smooth = self.temperature, self.config.smooth_latents
         with float32_island(latents.device.type):
-            centre = channel_means(latents.float(), real) if self.config.normalise_latents else 0.0
+            logits = latents.float()
+            if real is not None:
+                logits = centred(logits, real) if self.config.normalise_latents else logits
+                return posterior_roots(logits, temperature=temperature, smooth=smooth, real=real)
+            centre = logits.mean(2, keepdim=True) if self.config.normalise_latents else 0.0
 
-            def roots(logits: Tensor) -> Tensor:
-                return posterior_roots(logits.float() - centre, temperature=temperature, smooth=smooth)
+            def roots(some: Tensor) -> Tensor:
+                return posterior_roots(some - centre, temperature=temperature, smooth=smooth)
 
-            return in_stretches(roots, latents, needs=smoothing_span)
+            return in_stretches(roots, logits, needs=smoothing_span)
 
     def _draw_hidden(self, targets: Tensor) -> Tensor:
         """What is hidden of a batch: in evaluation, always the same."""
@@ -154,7 +158,7 @@ class MaskedUnits(UnitModel):
         )
 
 
-def posterior_roots(logits: Tensor, *, temperature: float, smooth: bool) -> Tensor:
+def posterior_roots(logits: Tensor, *, temperature: float, smooth: bool, real: Tensor | None = None) -> Tensor:
     """Square roots of the posteriors of `logits` `[b, K, n]`: float32, the same shape, each moment's of norm 1.
 
     Their Euclidean distance is Hellinger's, times the root of 2, and their angle Bhattacharyya's (1943): near are
@@ -162,10 +166,10 @@ def posterior_roots(logits: Tensor, *, temperature: float, smooth: bool) -> Tens
 
     Args:
         temperature: that logits are divided by (Hinton et al. 2015, eq. 1), so that what is less likely counts, too.
-        smooth: posteriors are averaged with those of their neighbours first.
+        smooth: posteriors are averaged with those of their neighbours first, of `real` `[b, n]` ones if that is given.
     """
     posteriors = (logits.float() / temperature).softmax(1)
-    return (smoothed(posteriors) if smooth else posteriors).sqrt()
+    return (smoothed(posteriors, real) if smooth else posteriors).sqrt()
 
 
 class ContextEncoder(nn.Module):

@@ -154,7 +154,7 @@ class UnitModel(nn.Module, ABC):
     def _prepared(self, latents: Tensor, real: Tensor | None) -> Tensor:
         """`latents` smoothed and normalised, as the config says; `real` `[b, n]` says which stand for speech."""
         if self.config.smooth_latents:
-            latents = smoothed(latents)
+            latents = smoothed(latents, real)
         return normalised(latents, real) if self.config.normalise_latents else latents
 
     def units(self, signal: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -190,10 +190,20 @@ class UnitModel(nn.Module, ABC):
         return signal[..., : num_units * factor]
 
 
-def smoothed(latents: Tensor) -> Tensor:
-    """Means of neighbours with weights 1/4, 1/2, 1/4; at the ends, what is there counts for what is not."""
+def smoothed(latents: Tensor, real: Tensor | None = None) -> Tensor:
+    """Means of neighbours with weights 1/4, 1/2, 1/4 along the last axis of `latents` `[b, d, n]`.
+
+    At the ends, and beside what is not `real` `[b, n]`, what is there counts for what is not.
+    """
     padded = F.pad(latents, (1, 1), mode="replicate")
-    return latents / 2 + (padded[..., :-2] + padded[..., 2:]) / 4
+    before, after = padded[..., :-2], padded[..., 2:]
+    if real is not None:
+        known = F.pad(real[:, None], (1, 1))
+        before, after = (
+            torch.where(known[..., :-2], before, latents),
+            torch.where(known[..., 2:], after, latents),
+        )
+    return latents / 2 + (before + after) / 4
 
 
 def smoothing_span(span: Span) -> Span:

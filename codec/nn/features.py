@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from codec.core.config import Config
 from codec.core.errors import UserError
-from codec.core.overlap import tile
+from codec.core.overlap import Span, tile
 from codec.core.precision import float32_island
 from codec.core.spectral import magnitude, mel_filters
 from codec.nn.feature_program import ProgramConfig, ProgramFeatures
@@ -127,7 +127,7 @@ class Features(nn.Module):
         padded = F.pad(signal, (hop - hop // 2, hop))  # frame i is then around sample (i + 1) x hop
         reach = -(-window // (2 * hop))
         mels: list[Tensor] = []
-        for (frames,) in tile((signal.shape[-1] // hop,), FRAMES_AT_ONCE):
+        for frames in [span for (span,) in tile((signal.shape[-1] // hop,), FRAMES_AT_ONCE)] or [Span(0, 0)]:
             first = max(frames.start + 1 - reach, 0)
             samples = padded[..., first * hop : (frames.stop + reach) * hop]
             around = slice(frames.start + 1 - first, frames.stop + 1 - first)
@@ -176,8 +176,8 @@ def _warped(spectra: Tensor, warp: Tensor) -> Tensor:
 def normalised(features: Tensor, mask: Tensor | None) -> Tensor:
     """Mean 0 and deviation 1 of each row of `features` `[b, d, frames]` over its real frames; the others are 0."""
     shifted = centred(features, mask)
-    deviation = channel_means(shifted.square(), mask).sqrt_()
-    return shifted / deviation.clamp_min_(LEAST_DEVIATION)
+    deviation = channel_means(shifted.square(), mask).sqrt()
+    return shifted / deviation.clamp_min(LEAST_DEVIATION)
 
 
 def centred(features: Tensor, mask: Tensor | None) -> Tensor:

@@ -26,11 +26,12 @@ def draw_latents(
 ) -> Tensor:
     """Latents `[n, d]` of `recordings`, each speech `[1, time]`, on the CPU; of more than `most`, as many are drawn.
 
-    No more than about twice as many are ever held. A recording that is shorter than a unit has none.
+    Of `still` 0 no more than twice `most` are ever held. A recording that is shorter than a unit has none.
 
     Args:
         still: share of the latents that is left out, of those that change least from two before to two after: most of
-            them are of silence, which would get many clusters though it is one thing.
+            them are of silence, which would get many clusters though it is one thing. Held are then, for a while, as
+            many times more as they are fewer.
     """
     drawn = round(most / (1 - still))
     generator = torch.Generator().manual_seed(seed)
@@ -44,7 +45,7 @@ def draw_latents(
             rows, changes, lots = rows[luckiest], changes[luckiest], lots[luckiest]
     luckiest = lots.argsort()[:drawn]
     rows, changes = rows[luckiest], changes[luckiest]
-    moving = changes.argsort(descending=True)[: len(rows) - int(still * len(rows))]
+    moving = changes.argsort(descending=True)[: min(most, len(rows) - int(still * len(rows)))]
     return rows[moving.sort().values]
 
 
@@ -54,7 +55,7 @@ def find_compensation(model: UnitModel, recordings: Iterable[Tensor], rows: Tens
 
     It is S^(-1/2), S being the covariance over recordings of the mean difference between latents and their unit, each
     counted as often as the unit is met: within-class covariance normalisation (Hatch, Kajarekar & Stolcke 2006, section
-    2), the classes being clusters of `rows` `[n, d]`, drawn from all latents, and the sessions `recordings`, each
+    2), the classes being clusters of `rows` `[n, d]`, drawn from their latents, and the sessions `recordings`, each
     speech `[1, time]`, in the directions in which `rows` differ most; of the others nothing is left. Its norm is that
     of the identity.
 

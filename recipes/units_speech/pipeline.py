@@ -40,7 +40,7 @@ class Recipe(UnitsConfig):
     """
 
     num_units: Numbers = Field(default=(50, 100, 128, 200), min_length=1)
-    still: float = Field(default=0.0, ge=0.0, lt=1.0)
+    still: float = Field(default=0.0, ge=0.0, le=0.5)
 
 
 def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:

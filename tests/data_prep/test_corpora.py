@@ -314,7 +314,8 @@ def write_speakers(root: Path) -> None:
         write_noise(root / place, 4000)
     write_picture(root / "ann" / "face.png", 16, 16)
     (root / "ann" / "1.txt").write_text("Good  morning,\nall of you. \n", encoding="utf-8")
-    (root / "bob" / "3.lab").write_text("grüezi", encoding="utf-8")
+    (root / "bob" / "3.lab").write_text("grüezi", encoding="utf-8-sig")
+    (root / "bob" / "3.txt").write_text(" ")
     (root / "ann" / "evening" / "2.txt").write_text("\n")
 
 
@@ -338,12 +339,25 @@ def test_folders_name_speakers_and_texts_beside_recordings_say_what_is_said_if_a
     assert told(speakers=True)["1.wav"] == ("ann", None)
 
 
-@pytest.mark.parametrize(("asked", "named"), [("speakers", "a folder of their own"), ("transcripts", ".txt or .lab")])
+@pytest.mark.parametrize(("asked", "named"), [("speakers", "of each into a folder"), ("transcripts", ".txt or .lab")])
 def test_what_no_recording_tells_is_no_manifest(asked: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    with pytest.raises(UserError, match="no files were found"):
+        prepare("folder", tmp_path / "source", tmp_path / "out", **{asked: True})
     write_noise(tmp_path / "source" / "1.wav", 4000)
-    with pytest.raises(UserError, match=f"(?s)no recording .*{named}.*--{asked}"):
+    with pytest.raises(UserError, match=f"no recording .*{named}.*--{asked}"):
         prepare("folder", tmp_path / "source", tmp_path / "out", **{asked: True})
     assert not (tmp_path / "out" / "manifest.jsonl").exists()
+
+
+def test_a_recording_whose_transcript_cannot_be_read_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    write_speakers(tmp_path / "source")
+    (tmp_path / "source" / "bob" / "3.lab").write_bytes("grüezi".encode("latin-1"))
+    report = prepare("folder", tmp_path / "source", tmp_path / "out", transcripts=True)
+    assert [(skipped.path.name, skipped.reason) for skipped in report.skipped] == [
+        ("3.wav", "its transcript 3.lab is not UTF-8: save it as such")
+    ]
+    assert report.written == 4
 
 
 def test_a_corpus_that_tells_its_speakers_itself_is_not_asked_to(tmp_path: Path) -> None:

@@ -242,6 +242,18 @@ def test_posterior_latents_hang_on_no_padding():
     assert (among - alone).abs().max() < 0.005 < 0.02 < (unaware - alone).abs().max()
 
 
+def test_smoothed_posteriors_hang_on_no_padding_either():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 8, 12, generator=generator)
+    real = torch.arange(12) < torch.tensor([[12], [7]])
+    other = torch.where(real[:, None], logits, 5 * torch.randn(2, 8, 12, generator=generator))
+    model = _masked(posterior_temperature=2.0, smooth_latents=True, normalise_latents=True).eval()
+    one, same = model._prepared(logits, real), model._prepared(other, real)
+    torch.testing.assert_close(one[0], same[0])
+    torch.testing.assert_close(one[1, :, :7], same[1, :, :7])
+    torch.testing.assert_close(one[1:, :, :7], model._prepared(logits[1:, :, :7], None))
+
+
 def test_while_it_learns_its_codebook_follows_the_posteriors_and_teaches_nothing():
     model = _masked(posterior_temperature=2.0)
     task = UnitTask(model, WEIGHTS, teacher=_teacher()).train()

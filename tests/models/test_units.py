@@ -9,6 +9,7 @@ from codec.models import stretches
 from codec.models.build_units import UNIT_MODELS, build_units, parse_units
 from codec.models.contrastive_units import ContrastiveUnits
 from codec.models.feature_units import FeatureUnits, FeatureUnitsConfig
+from codec.models.units import smoothed
 from codec.nn import features
 from codec.nn.features import MfccConfig
 from codec.quantize.ema import EMAConfig
@@ -200,6 +201,21 @@ def test_smoothing_and_normalising_are_done_to_the_latents_of_a_whole_recording(
     )
 
 
+def test_smoothing_takes_nothing_from_padding():
+    latents = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    real = torch.arange(8) < torch.tensor([[8], [5]])
+    found = smoothed(latents, real)
+    torch.testing.assert_close(found[:1], smoothed(latents[:1]))
+    torch.testing.assert_close(found[1:, :, :5], smoothed(latents[1:, :, :5]))
+
+
+def test_prepared_latents_have_a_gradient():
+    model = build_units(parse_units({"kind": "contrastive", **SMALL["contrastive"], **PREPARED})).eval()
+    model.latents(_speech(3200)).square().sum().backward()
+    gradients = [parameter.grad for parameter in model.encoder.parameters()]
+    assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
+
+
 class _Latents(FeatureUnits):
     """A model whose latents `[n, d]` of a recording are its samples `[1, n x d]`."""
 
@@ -222,6 +238,7 @@ def test_what_stands_still_is_left_out_if_asked():
     silent = [int((rows == 5).all(1).sum()) for rows in (every, moving)]
     assert silent == [90, 30]  # 84 do not change at all, 60 of which are left out
     assert len(draw_latents(model, recordings, still=0.2, most=100)) == 100
+    assert len(draw_latents(model, recordings, still=0.3, most=100)) == 100
 
 
 @pytest.mark.parametrize("seed", range(4))

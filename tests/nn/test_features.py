@@ -79,3 +79,7 @@ def test_warping_moves_a_tone_by_its_factor(warp):
 def test_a_warp_of_one_changes_nothing():
     features, speech = Features(MfccConfig(), sample_rate=RATE), _speech(rows=2)
     assert torch.equal(features(speech, warp=torch.ones(2)), features(speech))
+
+
+def test_less_than_a_hop_has_no_frame():
+    assert Features(LogMelConfig(num_mels=20), sample_rate=16000)(torch.zeros(2, 1, 159)).shape == (2, 20, 0)
