@@ -28,12 +28,16 @@ _WINDOW = 1024
 
 @dataclass(frozen=True)
 class PrepReport:
-    """`written` entries in `manifest`; `skipped` lists (path, reason), also in `manifest`'s .skipped.jsonl."""
+    """`written` entries in `manifest`; `skipped` lists (path, reason), also in `manifest`'s .skipped.jsonl.
+
+    `splits` counts the entries of each split, `told` those that have a speaker and a transcript.
+    """
 
     written: int
     skipped: list[Skipped]
     manifest: Path
     splits: dict[str, int] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
 
     @property
     def skipped_list(self) -> Path:
@@ -66,11 +70,14 @@ def write_corpus(
     manifest = manifest_path(out)
     skipped: list[Skipped] = []
     splits: dict[str, int] = {}
+    told = {"speaker": 0, "transcript": 0}
 
     def sound() -> Iterator[Entry]:
         for seen, result in enumerate(_screen_all(candidates, limits or Limits(), workers), start=1):
             if isinstance(result, Entry):
                 splits[result.split] = splits.get(result.split, 0) + 1
+                for key in told:
+                    told[key] += bool(getattr(result, key, None))
                 yield result
             else:
                 skipped.append(result)
@@ -88,7 +95,7 @@ def write_corpus(
     atomic_write_bytes(skipped_path(manifest), text)
     if not written:
         raise UserError(f"all {len(skipped)} files were skipped: see {skipped_path(manifest)}")
-    return PrepReport(written, skipped, manifest, splits)
+    return PrepReport(written, skipped, manifest, splits, told)
 
 
 def _screen_all(candidates: Iterable[Candidate | Skipped], limits: Limits, workers: int) -> Iterator[Entry | Skipped]:

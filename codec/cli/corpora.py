@@ -10,6 +10,7 @@ import typer
 from codec.cli.scripts import load_package
 from codec.cli.show import progress_bar, say
 from codec.core.bundled import data_prep_folder
+from codec.core.wording import counted
 
 
 def prep(
@@ -32,5 +33,7 @@ def prep(
         report = registry.prepare(corpus, source, out, download=download, workers=workers, progress=progress, **told)
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
     say(f"{report.manifest}: {splits}")
+    for name in told:
+        say(f"{counted(report.told[name.removesuffix('s')], 'recording')} with a {name.removesuffix('s')}")
     if report.skipped:
         say(f"{report.skipped_list}: {len(report.skipped)} skipped, with the reason")

@@ -80,6 +80,9 @@ def evaluate(
     found = read_phones(phones) if phones else {}
     loaded = load_units(model, device=device)
     entries = speech_entries(Path(source), splits=split or (), limit=limit, stems=found.keys())
+    every = speech_entries(Path(source), splits=split or ()) if phones else []
+    if without := sum(entry.path.stem not in found for entry in every):
+        say(f"left out: {counted(without, 'recording')} without phone times")
     failures: dict[str, str] = {}
     with progress_bar("listening") as progress:
         heard = list(hear(loaded, entries, found, failures=failures, penalty=penalty, progress=progress))

@@ -38,7 +38,7 @@ def draw_latents(
     rows, changes, lots = torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.float64)
     for found in each_latents(model, recordings):
         rows = torch.cat([rows, found]) if len(rows) else found
-        changes = torch.cat([changes, _changes(found)])
+        changes = torch.cat([changes, _changes(found)]) if len(changes) else _changes(found)
         lots = torch.cat([lots, torch.rand(len(found), generator=generator, dtype=torch.float64)])
         if len(rows) > 2 * drawn:
             luckiest = lots.argsort()[:drawn]
@@ -99,7 +99,7 @@ def each_latents(model: UnitModel, recordings: Iterable[Tensor]) -> Iterator[Ten
 
 def _changes(latents: Tensor) -> Tensor:
     """How far it is, squared, from two before each of `latents` `[n, d]` to two after; ends stand for what is not."""
-    places = torch.arange(len(latents))
+    places = torch.arange(len(latents), device=latents.device)
     before, after = (places - 2).clamp_min(0), (places + 2).clamp_max(len(latents) - 1)
     return (latents[after] - latents[before]).square().sum(1)
 

@@ -35,6 +35,8 @@ def test_prep_asks_a_folder_who_speaks_and_what_is_said(here: Path, capsys: pyte
     (here / "voices" / "ann" / "hello.wav").write_bytes((here / "speech.wav").read_bytes())
     (here / "voices" / "ann" / "hello.txt").write_text("hello")
     assert main(["prep", "folder", "voices", "out", "--speakers", "--transcripts"]) == 0
+    said = capsys.readouterr().err
+    assert "1 recording with a speaker" in said and "1 recording with a transcript" in said
     (entry,) = read_manifest("out/manifest.jsonl")
     assert (entry.speaker, entry.model_dump()["transcript"]) == ("ann", "hello")
     assert main(["prep", "vctk", "voices", "out", "--speakers"]) == 2

@@ -220,6 +220,17 @@ def test_two_recordings_of_one_name_do_not_share_phones(corpus, model, tmp_path,
     assert f"{tmp_path / 'a' / '0.wav'} and {tmp_path / 'b' / '0.wav'}" in told and "rename" in told
 
 
+def test_recordings_without_phone_times_are_left_out_and_counted(corpus, model, tmp_path, capsys):
+    for name in ("0", "other", "another"):
+        (tmp_path / f"{name}.wav").write_bytes((corpus / "0.wav").read_bytes())
+    arguments = ["units", "eval", str(tmp_path), "-m", str(model[0])]
+    assert main([*arguments, "--phones", str(corpus / "phones.jsonl")]) == 0
+    told = capsys.readouterr().err
+    assert "left out: 2 recordings without phone times" in told and "on 1 recording " in told
+    assert main(arguments) == 0
+    assert "left out" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
