@@ -41,10 +41,8 @@ def draw_latents(
         changes = torch.cat([changes, _changes(found)]) if len(changes) else _changes(found)
         lots = torch.cat([lots, torch.rand(len(found), generator=generator, dtype=torch.float64)])
         if len(rows) > 2 * drawn:
-            luckiest = lots.argsort()[:drawn]
-            rows, changes, lots = rows[luckiest], changes[luckiest], lots[luckiest]
-    luckiest = lots.argsort()[:drawn]
-    rows, changes = rows[luckiest], changes[luckiest]
+            rows, changes, lots = _luckiest(rows, changes, lots, most=drawn)
+    rows, changes, _ = _luckiest(rows, changes, lots, most=drawn)
     moving = changes.argsort(descending=True)[: min(most, len(rows) - int(still * len(rows)))]
     return rows[moving.sort().values]
 
@@ -95,6 +93,12 @@ def each_latents(model: UnitModel, recordings: Iterable[Tensor]) -> Iterator[Ten
     for recording in recordings:
         if recording.shape[1] >= model.config.downsample_factor:
             yield model.latents(recording[None].to(device))[0].T.float().cpu()
+
+
+def _luckiest(rows: Tensor, changes: Tensor, lots: Tensor, *, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Those with the `most` smallest lots."""
+    chosen = lots.argsort()[:most]
+    return rows[chosen], changes[chosen], lots[chosen]
 
 
 def _changes(latents: Tensor) -> Tensor:
