@@ -55,7 +55,23 @@ def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path, lea
         leave: beginnings of names of state that is not taken.
 
     Raises:
-        UserError: they differ in more, naming it.
+        UserError: as `check_alike`.
+    """
+    check_alike(module, other, origin=origin)
+    own = module.state_dict()
+    learnt = {
+        name: tensor
+        for name, tensor in other.state_dict().items()
+        if name in own and own[name].shape == tensor.shape and not name.startswith(tuple(leave))
+    }
+    module.load_state_dict(learnt, strict=False)
+
+
+def check_alike(module: nn.Module, other: nn.Module, *, origin: str | Path) -> None:
+    """Refuse `other`, which `origin` holds, if its config differs from that of `module` in more than settings.
+
+    Raises:
+        UserError: it does, naming in what.
     """
     wanted, found = module.config.structure(), other.config.structure()  # pyright: ignore
     ours, theirs = wanted.get("kind"), found.get("kind")
@@ -64,13 +80,6 @@ def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path, lea
     differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
     if differing:
         raise UserError(f"{origin} holds a model of another config ({', '.join(differing)}): start from one like it")
-    own = module.state_dict()
-    learnt = {
-        name: tensor
-        for name, tensor in other.state_dict().items()
-        if name in own and own[name].shape == tensor.shape and not name.startswith(tuple(leave))
-    }
-    module.load_state_dict(learnt, strict=False)
 
 
 def read_module(path: Path, *, key: str, build: Callable[[Any, str], ModuleT], device: str | torch.device) -> ModuleT:

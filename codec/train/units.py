@@ -34,7 +34,8 @@ class UnitsConfig(Config):
         teacher: what `model` learns from, if it is of a kind that does: a model of units, by a bundled name or a
             folder, or a .jsonl file of the units that recordings are written down in.
         start_from: an exported model of the same config, but for settings, whose weights training starts from, but for
-            those that tell a teacher's units; None: random ones.
+            those that tell a teacher's units, and whose latents are clustered where nothing has been trained; None:
+            random weights.
     """
 
     data: DataConfig

@@ -14,6 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from codec.checkpoint.units import load_units
+from codec.checkpoint.weights import check_alike
 from codec.core.config import load_config, one_or_more
 from codec.core.errors import UserError
 from codec.data.audio import read_audio
@@ -50,20 +51,29 @@ def new_run(config: str | None, overrides: list[str], run: str | None, *, resume
 
 
 def clustering_run(config: str | None, overrides: list[str], run: str | None) -> tuple[Path, Recipe, UnitModel]:
-    """The folder of a run, its config, and the model whose latents are clustered: features need no training.
+    """The folder of a run, its config, and the model whose latents are clustered.
+
+    That is the one which was trained there, or else the exported one that `start_from` names; features need neither.
 
     Raises:
-        UserError: nothing has been trained there, and something must be.
+        UserError: there is none, or the named one is of another config.
     """
     path = Path(run or DEFAULT_RUN)
     if (path / "checkpoints").exists():
         folder, recipe = new_run(config, overrides, run, resume=True)
         return folder.path, recipe, load_units(folder.path, device=recipe.loop.device)
-    untrained = UserError(f"{path} holds no trained model: train it first, or name another --run")
+    untrained = UserError(
+        f"{path} holds no trained model: train it first, name another --run, or an exported model (start_from=MODEL) "
+        "and its --config"
+    )
     if config is None:
         raise untrained
     _, recipe = new_run(config, overrides, run, resume=False)
     model = build_units(recipe.model)
+    if recipe.start_from:
+        trained = load_units(recipe.start_from, device=recipe.loop.device)
+        check_alike(model, trained, origin=recipe.start_from)
+        return path, recipe, trained
     if model.loss_names:
         raise untrained
     return path, recipe, model

@@ -61,6 +61,21 @@ def test_a_trained_model_becomes_models_of_other_numbers_of_units(tmp_path):
     torch.testing.assert_close(model.latents(speech), model.compensation @ trained.latents(speech))
 
 
+def test_units_for_a_corpus_are_found_with_an_exported_model_and_no_training(tmp_path):
+    data = f"data.train={write_corpus(tmp_path / 'corpus')}"
+    bundled = ["start_from=speech-units-50hz", "model.posterior_temperature=2", "model.smooth_latents=true"]
+    _stage("cluster", "masked.yaml", [data, "num_units=[3]", *bundled], tmp_path / "mine")
+    mine = load_units(tmp_path / "mine" / "units" / "3", device="cpu")
+    exported = load_units("speech-units-50hz", device="cpu")
+    for part in ("encoder", "head"):
+        for name, weight in exported.get_submodule(part).state_dict().items():
+            assert torch.equal(weight, mine.get_submodule(part).state_dict()[name]), name
+    assert mine.codebook_size == 3
+    with pytest.raises(UserError, match=r"speech-units-50hz holds a model of another config \(.*num_targets"):
+        _stage("cluster", "masked.yaml", [data, *bundled, "model.num_targets=6"], tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_units_of_features_need_no_training(tmp_path):
     manifest = write_corpus(tmp_path / "corpus")
     overrides = [f"data.train={manifest}", "num_units=[4]"]
