@@ -11,6 +11,7 @@ from typing import BinaryIO, Literal
 
 from codec.core.atomic import atomic_path, atomic_write_text
 from codec.core.errors import UserError
+from codec.core.wording import counted
 from codec.data.audio import read_audio
 from codec.data.manifest import Entry, read_manifest
 from codec.files.workers import Failed, num_cores, run_tasks
@@ -147,7 +148,7 @@ def align_corpus(
         finally:
             _list_skipped(skipped_path(out), skipped)
         if len(skipped) == len(wanted):
-            raise UserError(f"all {len(skipped)} recordings were skipped: see {skipped_path(out)}")
+            raise UserError(f"nothing is left, {counted(len(skipped), 'recording')} skipped: see {skipped_path(out)}")
         lines.finish([recording.path for recording in everything])
     return AlignmentReport(out, len(todo) - len(skipped), len(wanted) - len(todo), sorted(skipped))
 

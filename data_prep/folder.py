@@ -19,6 +19,8 @@ from .report import PrepReport, Progress, write_corpus
 from .screening import Candidate, Limits, Skipped
 from .split import check_fraction, split_by_hash
 
+TEXT_SUFFIXES = (".txt", ".TXT", ".lab", ".LAB")
+
 
 def prepare(
     source: Path,
@@ -97,7 +99,7 @@ def _candidates(
 
 def _texts(path: Path) -> list[Path]:
     """The texts beside a recording that may say what is said in it, the likelier first."""
-    return [text for text in (path.with_suffix(".txt"), path.with_suffix(".lab")) if text.is_file()]
+    return [text for suffix in TEXT_SUFFIXES if (text := path.with_suffix(suffix)).is_file()]
 
 
 def _transcript(path: Path) -> str:

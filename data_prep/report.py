@@ -12,6 +12,7 @@ from typing import Protocol
 
 from codec.core.atomic import atomic_write_bytes
 from codec.core.errors import UserError
+from codec.core.wording import counted
 from codec.data.manifest import Entry, write_manifest
 
 from .screening import Candidate, Limits, Skipped, screen
@@ -94,7 +95,7 @@ def write_corpus(
     text = "".join(line + "\n" for line in lines).encode(errors="backslashreplace")
     atomic_write_bytes(skipped_path(manifest), text)
     if not written:
-        raise UserError(f"all {len(skipped)} files were skipped: see {skipped_path(manifest)}")
+        raise UserError(f"nothing is left, {counted(len(skipped), 'file')} skipped: see {skipped_path(manifest)}")
     return PrepReport(written, skipped, manifest, splits, told)
 
 

@@ -75,14 +75,15 @@ def evaluate(
     from codec.eval.phones import read_phones
     from codec.eval.unit_table import unit_lines
     from codec.eval.units import score_units
-    from codec.files.speech_entries import speech_entries
+    from codec.files.speech_entries import speech_entries, spread, with_phone_times
 
     found = read_phones(phones) if phones else {}
     loaded = load_units(model, device=device)
-    entries = speech_entries(Path(source), splits=split or (), limit=limit, stems=found.keys())
-    every = speech_entries(Path(source), splits=split or ()) if phones else []
-    if without := sum(entry.path.stem not in found for entry in every):
-        say(f"left out: {counted(without, 'recording')} without phone times")
+    every = speech_entries(Path(source), splits=split or ())
+    measured = with_phone_times(every, found.keys()) if phones else every
+    if len(measured) < len(every):
+        say(f"left out: {counted(len(every) - len(measured), 'recording')} without phone times")
+    entries = spread(measured, limit)
     failures: dict[str, str] = {}
     with progress_bar("listening") as progress:
         heard = list(hear(loaded, entries, found, failures=failures, penalty=penalty, progress=progress))
@@ -152,6 +153,6 @@ def resynthesize(
 def _tell_left_out(failures: dict[str, str]) -> None:
     """Name every recording that was left out, with the reason; if there are any, the exit code is 1."""
     for path, reason in failures.items():
-        say(f"left out {path}: {reason}")
+        say(f"left out: {reason}" if path in reason else f"left out {path}: {reason}")
     if failures:
         raise typer.Exit(1)

@@ -10,22 +10,14 @@ from codec.data.manifest import Entry, kind_of, read_manifest
 from codec.files.tree import files_below
 
 
-def speech_entries(
-    source: Path,
-    *,
-    splits: Sequence[str] = (),
-    limit: int | None = None,
-    stems: Collection[str] = (),
-) -> list[Entry]:
+def speech_entries(source: Path, *, splits: Sequence[str] = ()) -> list[Entry]:
     """The recordings of a manifest, all below a folder, or a single one.
 
     Args:
         splits: of a manifest; all if there are none.
-        limit: at most so many, spread evenly.
-        stems: keep only files of these names, without folder and suffix; all if there are none.
 
     Raises:
-        UserError: there is nothing, or no such split, or two files that are kept have one name in `stems`.
+        UserError: there is nothing, or no such split.
     """
     is_recording = kind_of(source) == "audio" and not source.is_dir()
     if splits and (is_recording or source.is_dir()):
@@ -40,11 +32,26 @@ def speech_entries(
         entries = [entry for entry in read_manifest(source, split=splits or None) if entry.kind == "audio"]
     if not entries:
         raise UserError(f"{source} holds no recordings")
-    if stems:
-        entries = [entry for entry in entries if entry.path.stem in stems]
-        if not entries:
-            raise UserError(f"no recording of {source} has phone times: look at the names of the files")
-        _refuse_namesakes(entries)
+    return entries
+
+
+def with_phone_times(entries: Sequence[Entry], stems: Collection[str]) -> list[Entry]:
+    """Those of `entries` whose files are named as one of `stems`, without folder and suffix.
+
+    Raises:
+        UserError: there is none, or two files have one name.
+    """
+    kept = [entry for entry in entries if entry.path.stem in stems]
+    if not kept:
+        raise UserError(
+            f"no recording has phone times, {entries[0].path.name} for one has none: look at the names of the files"
+        )
+    _refuse_namesakes(kept)
+    return kept
+
+
+def spread(entries: Sequence[Entry], limit: int | None) -> list[Entry]:
+    """At most `limit` of `entries`, spread evenly; all if it is None."""
     count = min(limit or len(entries), len(entries))
     return [entries[index * len(entries) // count] for index in range(count)]
 

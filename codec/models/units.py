@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from codec.core.config import Config
 from codec.core.errors import UserError
 from codec.core.overlap import Span
+from codec.core.wording import counted
 from codec.models.stretches import in_stretches
 from codec.nn.chain import input_span
 from codec.nn.features import FeatureConfig, Features, normalised
@@ -185,7 +186,8 @@ class UnitModel(nn.Module, ABC):
             raise UserError(f"speech has shape {tuple(signal.shape)}; {self.name} wants [b, 1, time]")
         if not num_units:
             raise UserError(
-                f"speech of {signal.shape[-1]} samples is shorter than one unit of {self.name}, {factor} samples"
+                f"speech of {counted(signal.shape[-1], 'sample')} is shorter than one unit of {self.name}, "
+                f"{factor} samples"
             )
         return signal[..., : num_units * factor]
 

@@ -342,7 +342,7 @@ def test_a_corpus_of_which_nothing_can_be_aligned_is_a_mistake(
     manifest = write_corpus(tmp_path, [{"path": "a.wav"}])
     out = tmp_path / "phones.jsonl"
     assert main(files.command(manifest, out)) == 2
-    assert "all 1 recordings were skipped" in capsys.readouterr().err
+    assert "nothing is left, 1 recording skipped" in capsys.readouterr().err
     assert skipped(out).exists() and not out.exists() and not (tmp_path / "phones.unfinished.jsonl").exists()
     assert main(files.command(manifest, manifest)) == 2  # it would write over the manifest
     assert "a file of its own" in capsys.readouterr().err

@@ -297,7 +297,7 @@ def test_silent_short_blank_and_tiny_files_are_skipped_with_their_reason(tmp_pat
 def test_a_corpus_without_a_single_sound_file_writes_no_manifest(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a.wav").write_bytes(b"")
-    with pytest.raises(UserError, match="all 1 files were skipped"):
+    with pytest.raises(UserError, match="nothing is left, 1 file skipped"):
         prepare("folder", tmp_path / "source", tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.jsonl").exists()
     assert "empty" in (tmp_path / "out" / "manifest.skipped.jsonl").read_text()
@@ -314,7 +314,7 @@ def write_speakers(root: Path) -> None:
         write_noise(root / place, 4000)
     write_picture(root / "ann" / "face.png", 16, 16)
     (root / "ann" / "1.txt").write_text("Good  morning,\nall of you. \n", encoding="utf-8")
-    (root / "bob" / "3.lab").write_text("grüezi", encoding="utf-8-sig")
+    (root / "bob" / "3.LAB").write_text("grüezi", encoding="utf-8-sig")
     (root / "bob" / "3.txt").write_text(" ")
     (root / "ann" / "evening" / "2.txt").write_text("\n")
 

@@ -18,7 +18,7 @@ from codec.core.errors import UserError
 from codec.eval.heard import Heard, hear
 from codec.eval.phones import Phone, read_phones
 from codec.eval.units import score_units
-from codec.files.speech_entries import speech_entries
+from codec.files.speech_entries import speech_entries, spread
 from codec.files.unit_lines import write_units
 from codec.models.build_units import build_units, parse_units
 from codec.train.clusters import draw_latents, find_codebook, set_codebook
@@ -155,7 +155,7 @@ def test_one_command_makes_units_of_a_folder(corpus, model, tmp_path):
 def test_parquet_holds_the_same_as_lines(corpus, model, tmp_path, monkeypatch, rows_at_once):
     parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(codec.files.unit_lines, "_ROWS_AT_ONCE", rows_at_once)
-    entries = speech_entries(corpus, limit=3)
+    entries = spread(speech_entries(corpus), 3)
     for suffix in (".jsonl", ".parquet"):
         write_units(model[1], entries, tmp_path / f"u{suffix}")
     lines = [json.loads(line) for line in (tmp_path / "u.jsonl").read_text().splitlines()]
@@ -193,7 +193,7 @@ def test_a_recording_that_does_not_fit_into_memory_does_not_end_the_others(corpu
         return latents(speech)
 
     monkeypatch.setattr(model[1], "latents", full)
-    entries = speech_entries(corpus, limit=3)
+    entries = spread(speech_entries(corpus), 3)
     written = write_units(model[1], entries, tmp_path / "u.jsonl")
     assert written.num_written == 2 and "memory" in written.failures[str(entries[1].path)]
 
