@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -58,6 +58,10 @@ def evaluate(
     split: _Split = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many recordings, spread over all.")] = None,
     penalty: _Penalty = 0.0,
+    distance: Annotated[
+        Literal["angular", "kl"],
+        typer.Option(help="Of frames in ABX: by angle, or by Kullback-Leibler divergence, of posteriors."),
+    ] = "angular",
     json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
     html_path: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with heat maps and examples there.")
@@ -89,7 +93,8 @@ def evaluate(
         heard = list(hear(loaded, entries, found, failures=failures, penalty=penalty, progress=progress))
     stems = {recording.stem for recording in heard}
     items = read_items(phones) if phones and phones.suffix == ".item" and not phones.is_dir() else None
-    scores = score_units(loaded, heard, items=items and [item for item in items if item.stem in stems])
+    asked = items and [item for item in items if item.stem in stems]
+    scores = score_units(loaded, heard, items=asked, distance=distance)
     if json_path:
         atomic_write_text(json_path, json.dumps(scores.as_dict(), indent=2) + "\n")
     if html_path:

@@ -22,6 +22,7 @@ from codec.eval.item_file import AbxItem
 from codec.files.workers import num_cores
 
 Mode = Literal["within", "across"]
+FrameDistance = Literal["angular", "kl"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def abx(
     *,
     frame_rate: float,
     mode: Mode = "within",
-    distance: Literal["angular", "kl", "edit"] = "angular",
+    distance: FrameDistance | Literal["edit"] = "angular",
     max_per_cell: int | None = None,
     seed: int = 0,
 ) -> AbxScore:

@@ -10,6 +10,9 @@ from codec.eval.units import UnitScores
 
 VIEWS = {"latents": "latents", "embeddings": "quantized", "units": "symbols"}
 
+FRAMES_BY = {"angular": "frames by angle", "kl": "frames by divergence"}
+"""How ABX compares latents, in words."""
+
 
 def unit_lines(scores: UnitScores) -> Iterator[str]:
     """One line for each question, with 95 % intervals."""
@@ -35,7 +38,7 @@ def unit_lines(scores: UnitScores) -> Iterator[str]:
         )
     for mode, by_view in scores.abx.items():
         parts = [f"{name} {_percent(by_view[view].interval)}" for view, name in VIEWS.items() if view in by_view]
-        parts.append(f"{next(iter(by_view.values())).num_triples} triples")
+        parts.append(f"{next(iter(by_view.values())).num_triples} triples, {FRAMES_BY[scores.distance]}")
         yield f"ABX {mode:<12} {', '.join(parts)}"
     rates = [
         f"{rate.bits_per_second.mean:.0f} bit/s as {name} ({rate.units_per_second:.1f} a second)"

@@ -12,7 +12,7 @@ import numpy as np
 from codec.core.errors import UserError
 from codec.core.runs import find_runs
 from codec.core.wording import counted
-from codec.eval.abx import AbxScore, abx
+from codec.eval.abx import AbxScore, FrameDistance, abx
 from codec.eval.abx_items import build_items
 from codec.eval.boundaries import BoundaryScores, boundary_scores, near_phones, phone_boundaries, run_boundaries
 from codec.eval.clusters import ClusterScores, LabelledUnits, cluster_scores
@@ -38,8 +38,8 @@ class UnitScores:
         num_recordings, duration_s: of how much speech; `num_labelled` of the recordings have phones.
         clusters: frames of units against phones; None without phones.
         boundaries: ends of runs of units against ends of phones, where phones are known; None without phones.
-        abx: errors by "within" or "across" and view of the speech: latents and embeddings by angle, units by edits.
-            Without two speakers of the same phones there is no "across".
+        abx: errors by "within" or "across" and view of the speech: latents and embeddings by `distance`, units by
+            edits. Without two speakers of the same phones there is no "across".
         bitrate: of units frame by frame, and with repetitions left out.
         speakers: how well a speaker is told from three seconds of features, latents and units; empty without names.
         missing: what could not be scored, and why.
@@ -55,6 +55,7 @@ class UnitScores:
     classes: tuple[str, ...]
     boundaries: BoundaryScores | None
     abx: dict[str, dict[str, AbxScore]]
+    distance: FrameDistance
     bitrate: dict[str, UnitBitrate]
     speakers: dict[str, SpeakerScores]
     missing: dict[str, str]
@@ -75,12 +76,14 @@ def score_units(
     recordings: Sequence[Heard],
     *,
     items: Sequence[AbxItem] | None = None,
+    distance: FrameDistance = "angular",
     seed: int = 0,
 ) -> UnitScores:
     """Every score that what is known of `recordings` allows.
 
     Args:
         items: of the ABX task, in `recordings`; triphones of the phones if None.
+        distance: of frames of latents and of embeddings in ABX; "kl" is of what is nowhere negative, as posteriors.
 
     Raises:
         UserError: there are no recordings.
@@ -107,7 +110,8 @@ def score_units(
         clusters=_clusters(labelled, classes, model.frame_rate, seed) if labelled else None,
         classes=classes,
         boundaries=_boundaries(labelled, model.frame_rate, seed) if labelled else None,
-        abx=_abx(model, recordings, items, missing, seed) if labelled or items else {},
+        abx=_abx(model, recordings, items, distance, missing, seed) if labelled or items else {},
+        distance=distance,
         bitrate={
             "frames": unit_bitrate(frames, durations_s=durations, seed=seed),
             "runs": unit_bitrate(runs, durations_s=durations, seed=seed),
@@ -148,7 +152,12 @@ def _items(labelled: Sequence[Heard], missing: dict[str, str]) -> list[AbxItem]:
 
 
 def _abx(
-    model: UnitModel, recordings: Sequence[Heard], items: Sequence[AbxItem] | None, missing: dict[str, str], seed: int
+    model: UnitModel,
+    recordings: Sequence[Heard],
+    items: Sequence[AbxItem] | None,
+    distance: FrameDistance,
+    missing: dict[str, str],
+    seed: int,
 ) -> dict[str, dict[str, AbxScore]]:
     if not items:
         missing["abx"] = "no phone that was heard has one before and one after it"
@@ -166,8 +175,8 @@ def _abx(
     scores: dict[str, dict[str, AbxScore]] = {}
     for mode in ("within", "across") if len(speakers) > 1 else ("within",):
         for view, features in views.items():
-            distance = "edit" if view == "units" else "angular"
-            ask = partial(abx, items, features, frame_rate=model.frame_rate, mode=mode, distance=distance, seed=seed)
+            by = "edit" if view == "units" else distance
+            ask = partial(abx, items, features, frame_rate=model.frame_rate, mode=mode, distance=by, seed=seed)
             score = _attempt(f"abx {mode}", ask, missing)
             if score is not None:
                 scores.setdefault(mode, {})[view] = score

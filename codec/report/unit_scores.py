@@ -9,6 +9,7 @@ from codec.eval.abx import AbxScore
 from codec.eval.boundaries import BoundaryScores
 from codec.eval.clusters import ClusterScores
 from codec.eval.interval import Interval
+from codec.eval.unit_table import FRAMES_BY
 from codec.eval.units import SEGMENT_S, UnitScores
 from codec.report.figures import NOTHING
 
@@ -53,7 +54,7 @@ def score_groups(scores: UnitScores) -> Iterator[Group]:
     if scores.boundaries is not None:
         yield _boundaries(scores.boundaries)
     for mode, by_view in scores.abx.items():
-        yield _abx(mode, by_view)
+        yield _abx(mode, by_view, FRAMES_BY[scores.distance])
     yield _bits(scores)
     if scores.speakers:
         yield _speakers(scores)
@@ -108,10 +109,10 @@ def _boundaries(found: BoundaryScores) -> Group:
     return Group("Boundaries", f"Whether units change where phones do, 20 ms apart at most: {counts}.", lines)
 
 
-def _abx(mode: str, by_view: dict[str, AbxScore]) -> Group:
+def _abx(mode: str, by_view: dict[str, AbxScore], frames_by: str) -> Group:
     meaning = (
         "A and X are one phone, B another, all in the same context: how often X is taken for B. 0 % is perfect, 50 % "
-        f"is chance. {_ABX_MEANING[mode]} {_asked(next(iter(by_view.values())))}"
+        f"is chance. {_ABX_MEANING[mode]} {_asked(next(iter(by_view.values())))}, {frames_by}."
     )
     lines = [
         Line(words, _percents(by_view[view].error), _ends(by_view[view].interval, 100))
@@ -122,7 +123,7 @@ def _abx(mode: str, by_view: dict[str, AbxScore]) -> Group:
 
 
 def _asked(score: AbxScore) -> str:
-    return f"{score.num_triples:,} triples, {len(score.by_pair):,} ordered pairs of phones."
+    return f"{score.num_triples:,} triples, {len(score.by_pair):,} ordered pairs of phones"
 
 
 def _bits(scores: UnitScores) -> Group:

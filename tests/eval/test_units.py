@@ -15,6 +15,8 @@ import codec.files.unit_lines
 from codec.checkpoint.units import save_units
 from codec.cli.main import main
 from codec.core.errors import UserError
+from codec.eval.abx import abx
+from codec.eval.abx_items import build_items
 from codec.eval.heard import Heard, hear
 from codec.eval.phones import Phone, read_phones
 from codec.eval.units import score_units
@@ -98,6 +100,22 @@ def test_abx_is_of_those_whose_speaker_is_named(corpus, model):
     scores, fewer = score_units(model[1], some), score_units(model[1], named[:6])
     assert scores.abx == fewer.abx and set(scores.abx) == {"within", "across"}
     assert scores.missing == {"abx of some recordings": "2 recordings with phones have no speaker"}
+
+
+def test_abx_by_divergence_is_of_posteriors(corpus, model, capsys):
+    phones = read_phones(corpus / "phones.jsonl")
+    heard = _heard(model, speech_entries(corpus / "manifest.jsonl"), phones)
+    told = [replace(one, latents=np.exp(one.latents)) for one in heard]
+    scores = score_units(model[1], told, distance="kl")
+    items = build_items({one.stem: one.phones for one in told}, {one.stem: str(one.speaker) for one in told})
+    frames = {one.stem: one.latents for one in told}
+    asked = abx(items, frames, frame_rate=model[1].frame_rate, mode="across", distance="kl")
+    assert scores.abx["across"]["latents"] == asked and "units" in scores.abx["across"]
+    assert "embeddings" not in scores.abx["across"] and "takes posteriors" in scores.missing["abx across"]
+    arguments = ["units", "eval", str(corpus / "manifest.jsonl"), "-m", str(model[0]), "--distance", "kl"]
+    assert main([*arguments, "--phones", str(corpus / "phones.jsonl")]) == 0
+    shown = capsys.readouterr().err
+    assert "frames by divergence" in shown and "takes posteriors" in shown
 
 
 @pytest.mark.parametrize(("speaker", "why"), [(None, "not named"), ("ann", "by one speaker, ann")])
