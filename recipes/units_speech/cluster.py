@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pipeline import Recipe, clustering_run, recordings
+from collections.abc import Sequence
+
+from pipeline import Cause, Recipe, clustering_run, recordings
+from torch import Tensor
 
 from codec.checkpoint.units import save_units
 from codec.data.loader import train_entries
+from codec.data.manifest import Entry
 from codec.models.build_units import build_units
 from codec.models.units import UnitModel
 from codec.quantize.ema import EMAConfig
-from codec.train.clusters import (
-    check_enough,
-    draw_latents,
-    find_codebook,
-    find_compensation,
-    set_codebook,
-    set_compensation,
-)
+from codec.train.clusters import check_enough, draw_latents, find_codebook, set_codebook
+from codec.train.compensation import compensate, compensation_for_recordings, compensation_for_segments
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -33,15 +31,23 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     rows = draw_latents(models[0], recordings(recipe, entries), still=recipe.still, seed=recipe.loop.seed)
     check_enough(len(rows), max(recipe.num_units))
     if recipe.model.compensate_latents:
-        compensation = find_compensation(models[0], recordings(recipe, entries), rows, seed=recipe.loop.seed)
-        rows = rows @ compensation.T
-        for clustered in models:
-            set_compensation(clustered, compensation)
+        for cause in recipe.compensate_for:
+            found = _compensation(recipe, cause, models[0], entries, rows)
+            rows = rows @ found.T
+            for clustered in models:
+                compensate(clustered, found)
     for size, clustered in zip(recipe.num_units, models, strict=True):
         set_codebook(clustered, find_codebook(rows, size, seed=recipe.loop.seed))
         target = folder / "units" / str(size)
         fingerprint = save_units(clustered, target, name=f"{folder.name}-{size}")
         print(f"{target}: {size} units, {clustered.frame_rate:g} a second, {fingerprint}")
+
+
+def _compensation(recipe: Recipe, cause: Cause, model: UnitModel, entries: Sequence[Entry], rows: Tensor) -> Tensor:
+    """The map `[d, d]` for `cause` of the latents of `model`, of which `rows` were drawn."""
+    if cause == "segments":
+        return compensation_for_segments(model, recordings(recipe, entries))
+    return compensation_for_recordings(model, recordings(recipe, entries), rows, seed=recipe.loop.seed)
 
 
 def _with_units(recipe: Recipe, size: int, trained: UnitModel) -> UnitModel:

@@ -82,7 +82,7 @@ def _latents(recipe: Recipe, teacher: UnitModel, entries: Sequence[Entry]) -> di
     """Latents `[n, d]` of each of `entries` that makes a unit, on the CPU."""
     latents: dict[Path, Tensor] = {}
     for entry, speech in zip(entries, recordings(recipe, entries), strict=True):
-        for found in each_latents(teacher, [speech]):
+        for _, found in each_latents(teacher, [speech]):
             if not bool(found.isfinite().all()):
                 raise UserError(f"{teacher.name} makes NaN or Inf of {entry.path}: look at it, or leave it out")
             latents[entry.path] = found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 from rich.progress import track
@@ -30,6 +30,8 @@ DEFAULT_RUN = "runs/units_speech"
 
 
 Numbers = Annotated[tuple[PositiveInt, ...], one_or_more(int)]
+Cause = Literal["recordings", "segments"]
+Causes = Annotated[tuple[Cause, ...], one_or_more(str)]
 
 
 class Recipe(UnitsConfig):
@@ -38,10 +40,13 @@ class Recipe(UnitsConfig):
     Attributes:
         num_units: how many units the stage `cluster` finds, each number a model of its own; one number or a list.
         still: share of the latents, those that change least, that it looks for no units in: most are of silence.
+        compensate_for: what `model.compensate_latents` takes off in that stage, one after the other: how recordings
+            differ within a unit, and how latents do within a segment of sound.
     """
 
     num_units: Numbers = Field(default=(50, 100, 128, 200), min_length=1)
     still: float = Field(default=0.0, ge=0.0, le=0.5)
+    compensate_for: Causes = Field(default=("recordings",), min_length=1)
 
 
 def new_run(config: str | None, overrides: list[str], run: str | None, *, resume: bool) -> tuple[RunFolder, Recipe]:

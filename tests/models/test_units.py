@@ -8,12 +8,9 @@ from codec.core.errors import UserError
 from codec.models import stretches
 from codec.models.build_units import UNIT_MODELS, build_units, parse_units
 from codec.models.contrastive_units import ContrastiveUnits
-from codec.models.feature_units import FeatureUnits, FeatureUnitsConfig
 from codec.models.units import smoothed
 from codec.nn import features
-from codec.nn.features import MfccConfig
-from codec.quantize.ema import EMAConfig
-from codec.train.clusters import draw_latents, find_codebook, find_compensation, set_codebook
+from codec.train.clusters import draw_latents, find_codebook, set_codebook
 from codec.train.units import UnitTask
 
 QUANTIZER = {"kind": "ema", "codebook_size": 5}
@@ -214,55 +211,3 @@ def test_prepared_latents_have_a_gradient():
     model.latents(_speech(3200)).square().sum().backward()
     gradients = [parameter.grad for parameter in model.encoder.parameters()]
     assert all(gradient is not None and bool(gradient.isfinite().all()) for gradient in gradients)
-
-
-class _Latents(FeatureUnits):
-    """A model whose latents `[n, d]` of a recording are its samples `[1, n x d]`."""
-
-    def __init__(self, dim: int):
-        super().__init__(FeatureUnitsConfig(features=MfccConfig(), quantizer=EMAConfig()))
-        self.dim = dim
-
-    def latents(self, signal: torch.Tensor, *, mask: torch.Tensor | None = None) -> torch.Tensor:
-        return signal[0].unflatten(1, (-1, self.dim)).transpose(1, 2)
-
-
-def test_what_stands_still_is_left_out_if_asked():
-    generator = torch.Generator().manual_seed(0)
-    silence, speech = torch.full((30, 39), 5.0), 3 * torch.randn(70, 39, generator=generator)
-    recordings = [torch.cat([silence, speech + seed]).reshape(1, -1) for seed in range(3)]
-    model = _Latents(39)
-    every = draw_latents(model, recordings)
-    moving = draw_latents(model, recordings, still=0.2)
-    assert (len(every), len(moving)) == (300, 240)
-    silent = [int((rows == 5).all(1).sum()) for rows in (every, moving)]
-    assert silent == [90, 30]  # 84 do not change at all, 60 of which are left out
-    assert len(draw_latents(model, recordings, still=0.2, most=100)) == 100
-    assert len(draw_latents(model, recordings, still=0.3, most=100)) == 100
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_compensation_takes_off_what_recordings_differ_in_and_leaves_what_phones_differ_in(seed):
-    """Phones differ in the first three channels, voices in the other three."""
-    generator = torch.Generator().manual_seed(seed)
-    corners = 2.5 * torch.cat((torch.eye(3), -torch.eye(3)))
-    phones = torch.cat((corners, torch.zeros(6, 3)), 1)
-    said = torch.randint(6, (40, 300), generator=generator)
-    voices = torch.randn(40, 1, 6, generator=generator) * torch.tensor([0.2, 0.2, 0.2, 2, 2, 2])
-    spoken = phones[said] + voices + 0.3 * torch.randn(40, 300, 6, generator=generator)
-    model, recordings = _Latents(6), [recording.reshape(1, -1) for recording in spoken]
-    compensation = find_compensation(model, recordings, draw_latents(model, recordings))
-    assert compensation.shape == (6, 6) and compensation.norm().item() == pytest.approx(6**0.5, rel=1e-4)
-
-    def share_of_phones(latents: torch.Tensor) -> float:
-        """Variance between phones, of the whole."""
-        means = torch.stack([latents[said == phone].mean(0) for phone in range(6)])
-        return float(means[said].var((0, 1)).sum() / latents.var((0, 1)).sum())
-
-    assert share_of_phones(spoken @ compensation.T) > 1.5 * share_of_phones(spoken)
-
-
-def test_too_little_speech_to_compensate_is_refused():
-    model = _Latents(6)
-    with pytest.raises(UserError, match="too few to compensate"):
-        find_compensation(model, [torch.zeros(1, 300)], torch.zeros(50, 6))

@@ -59,6 +59,13 @@ def test_a_trained_model_becomes_models_of_other_numbers_of_units(tmp_path):
     model = load_units(tmp_path / "run" / "units" / "3", device="cpu")
     assert model.compensation is not None
     torch.testing.assert_close(model.latents(speech), model.compensation @ trained.latents(speech))
+    both = ["model.compensate_latents=true", "compensate_for=[recordings, segments]"]
+    _stage("cluster", None, ["num_units=[3]", *both], tmp_path / "run")
+    twice = load_units(tmp_path / "run" / "units" / "3", device="cpu").compensation
+    _stage("cluster", None, ["num_units=[3]", *both[:1], "compensate_for=segments"], tmp_path / "run")
+    once = load_units(tmp_path / "run" / "units" / "3", device="cpu").compensation
+    assert twice is not None and once is not None
+    assert not torch.allclose(twice, model.compensation) and not torch.allclose(once, twice)
 
 
 def test_units_for_a_corpus_are_found_with_an_exported_model_and_no_training(tmp_path):
