@@ -67,8 +67,11 @@ def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path, lea
     module.load_state_dict(learnt, strict=False)
 
 
-def check_alike(module: nn.Module, other: nn.Module, *, origin: str | Path) -> None:
+def check_alike(module: nn.Module, other: nn.Module, *, origin: str | Path, leave: Sequence[str] = ()) -> None:
     """Refuse `other`, which `origin` holds, if its config differs from that of `module` in more than settings.
+
+    Args:
+        leave: beginnings of keys that may differ, too.
 
     Raises:
         UserError: it does, naming in what.
@@ -77,7 +80,8 @@ def check_alike(module: nn.Module, other: nn.Module, *, origin: str | Path) -> N
     ours, theirs = wanted.get("kind"), found.get("kind")
     if ours != theirs:
         raise UserError(f"{origin} holds a model of kind {theirs}, not {ours}: start from one like it")
-    differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+    keys = (key for key in wanted.keys() | found.keys() if not key.startswith(tuple(leave)))
+    differing = sorted(key for key in keys if wanted.get(key) != found.get(key))
     if differing:
         raise UserError(f"{origin} holds a model of another config ({', '.join(differing)}): start from one like it")
 

@@ -23,8 +23,12 @@ def piece_starts(frames: npt.ArrayLike, *, penalty: float, longest: int = 40) ->
         UserError: not two axes, numbers that are not finite, a negative penalty, or pieces without frames.
     """
     values = np.asarray(frames, dtype=np.float64)
-    if values.ndim != 2 or not np.isfinite(values).all():
-        raise UserError(f"frames of shape {list(values.shape)}; finite numbers [n, d] are cut into pieces")
+    if values.ndim != 2:
+        raise UserError(f"frames have shape {list(values.shape)}, not [n, d]: give one row a frame")
+    if not np.isfinite(values).all():
+        raise UserError("frames hold NaN or infinity: look at the signal")
+    if len(values):
+        values = values - values.mean(axis=0)  # or squares would lose what frames differ in
     if not 0 <= penalty < np.inf or longest < 1:
         raise UserError(f"penalty={penalty}, longest={longest}: a penalty from 0, and at least 1 frame, are wanted")
     sums = np.concatenate([np.zeros((1, values.shape[1])), values.cumsum(axis=0)])

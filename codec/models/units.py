@@ -32,9 +32,9 @@ class UnitConfig(Config):
         smooth_latents: give each latent half the weight and its neighbours a quarter each, which settles units.
         normalise_latents: bring every channel of a recording's latents to mean 0 and deviation 1, which takes off much
             of the speaker (van Niekerk et al. 2021).
-        compensate_latents: map latents so that what differs between recordings within a unit differs alike in all
-            directions (`compensation`), which takes off more of the speaker. All three are for units that are found by
-            clustering: training, which sees a part of a recording, does none.
+        compensate_latents: map latents by what clustering finds (`compensation`), such as a map that takes off more of
+            the speaker. All three are for units that are found by clustering: training, which sees a part of a
+            recording, does none.
     """
 
     settings = frozenset({"smooth_latents", "normalise_latents", "compensate_latents"})

@@ -60,36 +60,39 @@ def compensation_for_recordings(model: UnitModel, recordings: Iterable[Tensor], 
 def compensation_for_segments(model: UnitModel, recordings: Iterable[Tensor]) -> Tensor:
     """The map `[d, d]` from a latent to the mean of the latents of its segment of sound, as well as a linear one can.
 
-    Sound that stands still is one sound, and what its latents differ in tells nothing apart. The map is B T^(-1), B the
-    covariance of the means of segments, T that of latents: linear regression, or Wiener's filter. A segment is a piece
-    of the best piecewise constant approximation of the cepstra of `recordings`, each speech `[1, time]`. Its norm is
-    that of the identity.
+    Sound that stands still is one sound: what its latents differ in tells nothing apart, and is softened. The map is
+    B T^(-1), B the covariance of the means of segments, T that of latents, which is linear regression, up to an offset
+    and a factor: its norm is that of the identity. A segment is a piece of the best piecewise constant approximation of
+    the cepstra of `recordings`, each speech `[1, time]`.
 
     Raises:
-        UserError: too few latents.
+        UserError: no more segments than channels of latents, or segments that do not differ.
     """
     rate = model.config.sample_rate
     hop = rate // FRAMES_PER_SECOND
     hear = Features(MfccConfig(deltas=0, hop_length=hop, window=5 * hop // 2), sample_rate=rate)
-    number, total, scatter, between = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
+    number, num_segments = 0, 0
+    total, scatter, between = torch.zeros(()), torch.zeros(()), torch.zeros(())
     for speech, found in each_latents(model, recordings):
         latents = found.double()
         cepstra = hear(speech[None].cpu())[0].T.numpy()
-        segments = _segments(cepstra, frames_per_unit=model.config.downsample_factor / hop, size=len(found))
+        segments = units_in_segments(cepstra, frames_per_unit=model.config.downsample_factor / hop, size=len(found))
         lengths = torch.bincount(segments)[:, None]
         sums = latents.new_zeros(len(lengths), latents.shape[1]).index_add_(0, segments, latents)
-        number, total = number + len(latents), total + latents.sum(0)
+        number, num_segments, total = number + len(latents), num_segments + len(lengths), total + latents.sum(0)
         scatter, between = scatter + latents.T @ latents, between + sums.T @ (sums / lengths)
-    if number < 2:
-        raise UserError(f"{number} latents are too few to compensate them: give more speech")
+    if num_segments <= (dim := total.numel()):
+        raise UserError(
+            f"{num_segments} segments of sound are too few to compensate latents of {dim} channels: give more speech"
+        )
     common = total[:, None] * total / number
     scatter, between = scatter - common, between - common
     floor = RIDGE * scatter.diagonal().mean() + torch.finfo(torch.float32).tiny
     return _of_unit_norm(torch.linalg.solve(scatter + floor * torch.eye(len(scatter)), between).T)
 
 
-def _segments(cepstra: npt.NDArray, *, frames_per_unit: float, size: int) -> Tensor:
-    """The number of the segment of sound that each of `size` units lies in, by `cepstra` `[n, d]` of frames."""
+def units_in_segments(cepstra: npt.NDArray, *, frames_per_unit: float, size: int) -> Tensor:
+    """The segment of sound, from 0, that each of `size` units lies in, by `cepstra` `[n, d]` of frames."""
     starts = torch.from_numpy(piece_starts(cepstra, penalty=SEGMENT_PENALTY).nonzero()[0])
     places = (starts / frames_per_unit + 0.5).long()
     begins = torch.zeros(size, dtype=torch.long)
@@ -98,11 +101,17 @@ def _segments(cepstra: npt.NDArray, *, frames_per_unit: float, size: int) -> Ten
 
 
 def _of_unit_norm(found: Tensor) -> Tensor:
-    """`found` `[d, d]`, float32, with the norm of the identity."""
+    """`found` `[d, d]`, float32, with the norm of the identity.
+
+    Raises:
+        UserError: it is nothing, or has none.
+    """
+    if not 1e-6 < found.norm() < float("inf"):
+        raise UserError("latents do not differ, and cannot be compensated: give other speech")
     return (found * (len(found) ** 0.5 / found.norm())).float()
 
 
-def compensate(model: UnitModel, found: Tensor) -> None:
+def add_compensation(model: UnitModel, found: Tensor) -> None:
     """Let `model`, whose config wants latents compensated, map them by `found` `[d, d]` after what it does already."""
     assert model.compensation is not None
     model.compensation.copy_(found.to(model.compensation) @ model.compensation)

@@ -8,13 +8,14 @@ from pipeline import Cause, Recipe, clustering_run, recordings
 from torch import Tensor
 
 from codec.checkpoint.units import save_units
+from codec.core.errors import UserError
 from codec.data.loader import train_entries
 from codec.data.manifest import Entry
 from codec.models.build_units import build_units
 from codec.models.units import UnitModel
 from codec.quantize.ema import EMAConfig
 from codec.train.clusters import check_enough, draw_latents, find_codebook, set_codebook
-from codec.train.compensation import compensate, compensation_for_recordings, compensation_for_segments
+from codec.train.compensation import add_compensation, compensation_for_recordings, compensation_for_segments
 
 
 def main(config: str | None, overrides: list[str], run: str | None, resume: bool) -> None:
@@ -23,9 +24,12 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
     Args: as of the stage `train`; `config` is the run's own if None.
 
     Raises:
-        UserError: nothing has been trained there, or there is less speech than units.
+        UserError: as `clustering_run`, or there is less speech than units, or too little to compensate latents; or
+            `compensate_for` is of latents that are not compensated.
     """
     folder, recipe, model = clustering_run(config, overrides, run)
+    if recipe.compensate_for != ("recordings",) and not recipe.model.compensate_latents:
+        raise UserError("compensate_for is of latents that are compensated: set model.compensate_latents=true, too")
     entries = train_entries(recipe.data, recipe.media)
     models = [_with_units(recipe, size, model) for size in recipe.num_units]
     rows = draw_latents(models[0], recordings(recipe, entries), still=recipe.still, seed=recipe.loop.seed)
@@ -35,7 +39,7 @@ def main(config: str | None, overrides: list[str], run: str | None, resume: bool
             found = _compensation(recipe, cause, models[0], entries, rows)
             rows = rows @ found.T
             for clustered in models:
-                compensate(clustered, found)
+                add_compensation(clustered, found)
     for size, clustered in zip(recipe.num_units, models, strict=True):
         set_codebook(clustered, find_codebook(rows, size, seed=recipe.loop.seed))
         target = folder / "units" / str(size)

@@ -77,7 +77,7 @@ def clustering_run(config: str | None, overrides: list[str], run: str | None) ->
     model = build_units(recipe.model)
     if recipe.start_from:
         trained = load_units(recipe.start_from, device=recipe.loop.device)
-        check_alike(model, trained, origin=recipe.start_from)
+        check_alike(model, trained, origin=recipe.start_from, leave=("quantizer.",))
         return path, recipe, trained
     if model.loss_names:
         raise untrained

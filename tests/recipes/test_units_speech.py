@@ -78,6 +78,11 @@ def test_units_for_a_corpus_are_found_with_an_exported_model_and_no_training(tmp
         for name, weight in exported.get_submodule(part).state_dict().items():
             assert torch.equal(weight, mine.get_submodule(part).state_dict()[name]), name
     assert mine.codebook_size == 3
+    again = [f"start_from={tmp_path / 'mine' / 'units' / '3'}", *bundled[1:]]
+    _stage("cluster", "masked.yaml", [data, "num_units=[5]", *again], tmp_path / "again")
+    assert load_units(tmp_path / "again" / "units" / "5", device="cpu").codebook_size == 5
+    with pytest.raises(UserError, match="compensate_for is of latents that are compensated"):
+        _stage("cluster", "masked.yaml", [data, *bundled, "compensate_for=segments"], tmp_path / "other")
     with pytest.raises(UserError, match=r"speech-units-50hz holds a model of another config \(.*num_targets"):
         _stage("cluster", "masked.yaml", [data, *bundled, "model.num_targets=6"], tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -13,7 +13,12 @@ from codec.models.feature_units import FeatureUnits, FeatureUnitsConfig
 from codec.nn.features import MfccConfig
 from codec.quantize.ema import EMAConfig
 from codec.train.clusters import draw_latents
-from codec.train.compensation import compensate, compensation_for_recordings, compensation_for_segments
+from codec.train.compensation import (
+    add_compensation,
+    compensation_for_recordings,
+    compensation_for_segments,
+    units_in_segments,
+)
 
 
 class _Latents(FeatureUnits):
@@ -66,8 +71,27 @@ def test_too_little_speech_to_compensate_is_refused():
     model = _Latents(6)
     with pytest.raises(UserError, match="too few to compensate"):
         compensation_for_recordings(model, [torch.zeros(1, 300)], torch.zeros(50, 6), seed=0)
-    with pytest.raises(UserError, match="too few to compensate"):
-        compensation_for_segments(model, [])
+    for recordings in ([], [0.1 * torch.randn(1, 600, generator=torch.Generator().manual_seed(0))]):
+        with pytest.raises(UserError, match="segments of sound are too few to compensate"):
+            compensation_for_segments(model, recordings)
+
+
+def test_latents_that_do_not_differ_are_refused():
+    model = _Told({32000: torch.ones(100, 3)})
+    wave = 0.3 * torch.sin(torch.arange(32000.0).square() / 4000)[None]
+    with pytest.raises(UserError, match="do not differ"):
+        compensation_for_segments(model, [wave])
+
+
+@pytest.mark.parametrize(
+    ("frames_per_unit", "begins"), [(2.0, [0, 4, 6]), (1.0, [0, 7, 11]), (4.0, [0, 2, 3]), (0.5, [0, 14])]
+)
+def test_units_lie_in_the_segment_that_most_of_them_is_in(frames_per_unit, begins):
+    steps = np.repeat([[0.0], [9.0], [-9.0]], [7, 4, 9], axis=0)
+    size = min(int(20 / frames_per_unit), 20)
+    found = units_in_segments(steps, frames_per_unit=frames_per_unit, size=size)
+    changes = np.flatnonzero(np.diff(found.numpy(), prepend=-1)).tolist()
+    assert found.tolist() == (np.searchsorted(begins, np.arange(size), side="right") - 1).tolist() and changes == begins
 
 
 class _Told(FeatureUnits):
@@ -91,7 +115,7 @@ def test_what_changes_within_a_sound_is_taken_off_and_what_changes_with_it_is_le
         wave = np.concatenate([0.3 * np.sin(2 * np.pi * tone * np.arange(2560) / 16000) for tone in tones])
         recordings.append(torch.from_numpy(wave).float()[None])
         which, come = np.log(tones / 1000).repeat(8), np.tile(np.linspace(-1, 1, 8), len(tones))
-        rows = np.stack([which, come, which + come], axis=1)
+        rows = 10 + np.stack([which, come, which + come], axis=1)
         latents[len(wave)] = torch.from_numpy(rows).float()
         means.append(rows.reshape(-1, 8, 3).mean(1).repeat(8, axis=0))
     model, rows = _Told(latents), torch.cat(list(latents.values()))
@@ -110,6 +134,6 @@ def test_a_second_compensation_comes_after_the_first():
     model = FeatureUnits(config).eval()
     speech = 0.1 * torch.randn(1, 1, 3200, generator=torch.Generator().manual_seed(0))
     plain, first, second = model.latents(speech), torch.rand(13, 13), torch.rand(13, 13)
-    compensate(model, first)
-    compensate(model, second)
+    add_compensation(model, first)
+    add_compensation(model, second)
     torch.testing.assert_close(model.latents(speech), second @ (first @ plain))
