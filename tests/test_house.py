@@ -59,11 +59,12 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(folder: Path, *command: str) -> None:
+def _failure(folder: Path, *command: str) -> str | None:
+    """What `command`, run in `folder`, said when it failed; None if it did not."""
     here = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, f"{command[-1]}\n{result.stdout}\n{result.stderr}"
+    return f"{command[-1]}\n{result.stdout}\n{result.stderr}" if result.returncode else None
 
 
 def test_the_commands_of_the_readme_run_as_written(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +75,7 @@ def test_the_commands_of_the_readme_run_as_written(reader: Path, monkeypatch: py
         if command.startswith(NOT_RUN_HERE):
             continue
         if verb != "codec" or set(command) & set("|<>"):
-            _run(reader, "bash", "-o", "pipefail", "-c", command)
+            assert _failure(reader, "bash", "-o", "pipefail", "-c", command) is None
         else:  # in this process: torch is imported once
             assert main(arguments) == 0, command
 
@@ -82,7 +83,7 @@ def test_the_commands_of_the_readme_run_as_written(reader: Path, monkeypatch: py
 @pytest.mark.parametrize("snippet", [*_blocks("python"), *_blocks("python", QUANTIZERS)])
 def test_a_python_snippet_of_the_documents_runs_as_written(reader: Path, snippet: str) -> None:
     _need_models(snippet)
-    _run(reader, sys.executable, "-c", snippet)
+    assert _failure(reader, sys.executable, "-c", snippet) is None
 
 
 def test_the_commands_not_run_here_are_still_in_the_readme() -> None:
@@ -120,7 +121,7 @@ def test_no_file_is_called_utils() -> None:
 
 
 def test_imports_go_down_and_never_in_circles() -> None:
-    _run(REPOSITORY, str(Path(sys.executable).parent / "lint-imports"), "--no-cache")
+    assert _failure(REPOSITORY, str(Path(sys.executable).parent / "lint-imports"), "--no-cache") is None
 
 
 def test_nothing_is_unpickled() -> None:

@@ -42,15 +42,15 @@ def test_steps_are_found_and_nothing_has_no_pieces():
 
 
 @pytest.mark.parametrize(
-    ("frames", "settings"),
+    ("frames", "settings", "named"),
     [
-        (np.zeros(3), {"penalty": 1.0}),
-        (np.full((3, 1), np.nan), {"penalty": 1.0}),
-        (np.zeros((3, 1)), {"penalty": -1.0}),
-        (np.zeros((3, 1)), {"penalty": float("inf")}),
-        (np.zeros((3, 1)), {"penalty": 1.0, "longest": 0}),
+        (np.zeros(3), {"penalty": 1.0}, r"not \[n, d\]"),
+        (np.full((3, 1), np.nan), {"penalty": 1.0}, r"NaN or infinity"),
+        (np.zeros((3, 1)), {"penalty": -1.0}, r"penalty=-1.0"),
+        (np.zeros((3, 1)), {"penalty": float("inf")}, r"penalty=inf"),
+        (np.zeros((3, 1)), {"penalty": 1.0, "longest": 0}, r"longest=0"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(frames, settings):
-    with pytest.raises(UserError):
+def test_what_cannot_be_cut_is_refused(frames, settings, named):
+    with pytest.raises(UserError, match=named):
         piece_starts(frames, **settings)

@@ -102,7 +102,8 @@ def test_the_smallest_things_make_a_page(extent, tmp_path):
     write_audio(tmp_path / "in.wav", torch.zeros(1, extent), 16000)
     write_image(tmp_path / "in.png", torch.zeros(3, extent, extent))
     inputs = [tmp_path / "in.wav", tmp_path / "in.png"]
-    Tags(run_demo(inputs, tmp_path, models=MODELS, console=Console(quiet=True)).read_text())
+    text = run_demo(inputs, tmp_path, models=MODELS, console=Console(quiet=True)).read_text()
+    assert Tags(text).of("img") and all(path.name in text for path in inputs)
 
 
 def test_a_long_recording_is_cut_and_the_page_says_so(tmp_path, monkeypatch):

@@ -105,7 +105,7 @@ class _Told(FeatureUnits):
         return self.told[signal.shape[2]].T[None]
 
 
-def test_what_changes_within_a_sound_is_taken_off_and_what_changes_with_it_is_left():
+def test_what_changes_within_a_sound_counts_for_less_and_what_changes_with_it_is_left():
     """Tones of 160 ms: one channel tells which, one how far it has come, and one is of both."""
     generator = np.random.default_rng(0)
     recordings, latents, means = [], {}, []
