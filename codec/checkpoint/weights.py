@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from codec.checkpoint.store import read_tensors, write_tensors
 from codec.checkpoint.zoo import FORMAT, model_header
+from codec.core.config import Config
 from codec.core.device import resolve_device
 from codec.core.errors import UserError
 
@@ -57,7 +58,7 @@ def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path, lea
     Raises:
         UserError: as `check_alike`.
     """
-    check_alike(module, other, origin=origin)
+    check_alike(module.config, other.config, origin=origin)  # pyright: ignore
     own = module.state_dict()
     learnt = {
         name: tensor
@@ -67,8 +68,8 @@ def take_weights(module: nn.Module, other: nn.Module, *, origin: str | Path, lea
     module.load_state_dict(learnt, strict=False)
 
 
-def check_alike(module: nn.Module, other: nn.Module, *, origin: str | Path, leave: Sequence[str] = ()) -> None:
-    """Refuse `other`, which `origin` holds, if its config differs from that of `module` in more than settings.
+def check_alike(config: Config, other: Config, *, origin: str | Path, leave: Sequence[str] = ()) -> None:
+    """Refuse `other`, the config of what `origin` holds, if it differs from `config` in more than settings.
 
     Args:
         leave: beginnings of keys that may differ, too.
@@ -76,7 +77,7 @@ def check_alike(module: nn.Module, other: nn.Module, *, origin: str | Path, leav
     Raises:
         UserError: it does, naming in what.
     """
-    wanted, found = module.config.structure(), other.config.structure()  # pyright: ignore
+    wanted, found = config.structure(), other.structure()
     ours, theirs = wanted.get("kind"), found.get("kind")
     if ours != theirs:
         raise UserError(f"{origin} holds a model of kind {theirs}, not {ours}: start from one like it")

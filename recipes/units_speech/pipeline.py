@@ -74,11 +74,11 @@ def clustering_run(config: str | None, overrides: list[str], run: str | None) ->
     if config is None:
         raise untrained
     _, recipe = new_run(config, overrides, run, resume=False)
-    model = build_units(recipe.model)
     if recipe.start_from:
         trained = load_units(recipe.start_from, device=recipe.loop.device)
-        check_alike(model, trained, origin=recipe.start_from, leave=("quantizer.",))
+        check_alike(recipe.model, trained.config, origin=recipe.start_from, leave=("quantizer.",))
         return path, recipe, trained
+    model = build_units(recipe.model)
     if model.loss_names:
         raise untrained
     return path, recipe, model
