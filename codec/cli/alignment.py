@@ -54,14 +54,15 @@ def align(
     """
     files = {"acoustic_model": acoustic_model, "labels": labels, "dictionary": dictionary}
     options = {"aligner": aligner.value, **{name: str(path) if path else None for name, path in files.items()}}
-    made_by = {"aligner": aligner.value} | {name: _digest(path) for name, path in files.items() if path}
+    settings = {"model_rate": model_rate} if aligner is AlignerName.torch else {"times": "of middles of windows"}
+    digests = {name: _digest(path) for name, path in files.items() if path}
     preparation = load_package(data_prep_folder(), "align")
     with progress_bar("aligning") as progress:
         report = preparation.align_corpus(
             manifest,
             out,
             functools.partial(_start, {**options, "sample_rate": model_rate}),
-            made_by=made_by | ({"model_rate": model_rate} if aligner is AlignerName.torch else {}),
+            made_by={"aligner": aligner.value} | digests | settings,
             split=split,
             limit=limit,
             workers=workers,
