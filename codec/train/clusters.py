@@ -11,9 +11,12 @@ from codec.core.errors import UserError
 from codec.models.units import UnitModel
 from codec.quantize.kmeans import cluster
 from codec.quantize.lookup import nearest
+from codec.quantize.ward import merged
 
 MOST_VECTORS = 200_000
 LLOYD_STEPS = 20
+FINER = 8
+MOST_TO_MERGE = 2048  # clusters: merging takes the third power of their number
 
 
 @torch.no_grad()
@@ -72,7 +75,10 @@ def check_enough(number: int, size: int) -> None:
 
 @torch.no_grad()
 def find_codebook(rows: Tensor, size: int, *, seed: int = 0) -> Tensor:
-    """Centres `[size, d]` of `rows` `[n, d]` by k-means (Lloyd 1982), seeded by k-means++.
+    """Centres `[size, d]` of `rows` `[n, d]` by k-means (Lloyd 1982).
+
+    It starts from clusters that are merged out of up to `FINER` times as many, found by k-means that starts from
+    k-means++: what it ends at is then nearer to the rows, and depends less on `seed`.
 
     Raises:
         UserError: fewer rows than centres.
@@ -80,13 +86,22 @@ def find_codebook(rows: Tensor, size: int, *, seed: int = 0) -> Tensor:
     check_enough(len(rows), size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        centres = cluster(rows, None, size).centres
+        centres = cluster(rows, None, max(size, min(FINER * size, MOST_TO_MERGE, len(rows)))).centres
+    centres, counts = _settled(rows, centres)
+    if size < int((met := counts > 0).sum()):
+        return _settled(rows, merged(centres[met], counts[met], size))[0]
+    return centres[counts.argsort(descending=True, stable=True)[:size]]
+
+
+def _settled(rows: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """`centres` after Lloyd's steps, and the number of rows of each in the last; one that has none stays."""
+    counts = torch.zeros(len(centres), dtype=torch.long)
     for _ in range(LLOYD_STEPS):
         units = nearest(rows, centres)
-        counts = torch.bincount(units, minlength=size)[:, None]
+        counts = torch.bincount(units, minlength=len(centres))
         sums = torch.zeros_like(centres).index_add_(0, units, rows)
-        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
-    return centres
+        centres = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centres)
+    return centres, counts
 
 
 def set_codebook(model: UnitModel, codebook: Tensor) -> None:

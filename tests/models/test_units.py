@@ -10,6 +10,7 @@ from codec.models.build_units import UNIT_MODELS, build_units, parse_units
 from codec.models.contrastive_units import ContrastiveUnits
 from codec.models.units import smoothed
 from codec.nn import features
+from codec.quantize.kmeans import cluster
 from codec.train.clusters import draw_latents, find_codebook, set_codebook
 from codec.train.units import UnitTask
 
@@ -123,6 +124,29 @@ def test_clusters_apart_are_found():
     centres = 10 * torch.randn(4, 39, generator=torch.Generator().manual_seed(0))
     found = find_codebook(centres[torch.arange(40) % 4], 4)
     assert torch.cdist(found, centres).min(1).values.max() < 1e-4
+
+
+def test_clusters_are_nearer_to_what_they_are_of_than_those_that_grew_from_seeds_alone():
+    generator = torch.Generator().manual_seed(0)
+    blobs = 2 * torch.randn(60, 6, generator=generator)
+    rows = (blobs[torch.arange(3000) % 60] + torch.randn(3000, 6, generator=generator)).float()
+
+    def misfit(centres: torch.Tensor) -> float:
+        return float(torch.cdist(rows, centres).min(1).values.square().mean())
+
+    def grown(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        centres = cluster(rows, None, 20).centres
+        for _ in range(40):
+            units = torch.cdist(rows, centres).argmin(1)
+            centres = torch.stack([rows[units == unit].mean(0) for unit in range(20)])
+        return centres
+
+    found, alone = (
+        [misfit(find(seed)) for seed in range(5)] for find in (lambda s: find_codebook(rows, 20, seed=s), grown)
+    )
+    assert sum(found) < 0.99 * sum(alone)
+    assert max(found) - min(found) < (max(alone) - min(alone)) / 2
 
 
 def test_of_many_latents_as_many_are_drawn_from_all_recordings():
