@@ -167,7 +167,7 @@ class _Unfinished:
             raise UserError(f"{self._path} is of a run that was stopped: --resume takes it up, or delete it")
         before = next((path for path in (self._path, self._out) if self._resume and path.exists()), None)
         if before:
-            self._check_record()
+            self._check_record(before)
         with atomic_path(self._path) as temporary, open(temporary, "wb") as file:
             for line in _whole_lines(before) if before else ():
                 self._where[json.loads(line)["path"]] = file.tell()
@@ -200,15 +200,15 @@ class _Unfinished:
                     file.write(self._file.readline())
         self._where.clear()
 
-    def _check_record(self) -> None:
-        elsewhere = "choose another file, or go without --resume"
+    def _check_record(self, begun_file: Path) -> None:
+        elsewhere = "choose another file, or delete it"
         try:
             before = json.loads(self._record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise UserError(f"{self._out} was not made by `codec align`: {elsewhere}") from None
+            raise UserError(f"{begun_file} was not made by `codec align`: {elsewhere}") from None
         if before != self._made_by:
             begun, now = json.dumps(before), json.dumps(self._made_by)
-            raise UserError(f"{self._out} was begun with {begun}, not {now}: {elsewhere}")
+            raise UserError(f"{begun_file} was begun with {begun}, not {now}: {elsewhere}")
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
@@ -233,4 +233,4 @@ def _list_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
 
 
 def _rows(spans: Sequence[Span]) -> list[list[str | float]]:
-    return [[span.name, round(span.start_s, 4), round(span.end_s, 4)] for span in spans]
+    return [[span.name, round(span.start_s, 6), round(span.end_s, 6)] for span in spans]

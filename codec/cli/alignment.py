@@ -54,7 +54,7 @@ def align(
     """
     files = {"acoustic_model": acoustic_model, "labels": labels, "dictionary": dictionary}
     options = {"aligner": aligner.value, **{name: str(path) if path else None for name, path in files.items()}}
-    settings = {"model_rate": model_rate} if aligner is AlignerName.torch else {"times": "of middles of windows"}
+    settings = {"model_rate": model_rate} if aligner is AlignerName.torch else {"times": "of the sound"}
     digests = {name: _digest(path) for name, path in files.items() if path}
     preparation = load_package(data_prep_folder(), "align")
     with progress_bar("aligning") as progress:

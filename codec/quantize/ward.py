@@ -12,14 +12,14 @@ def merged(centres: Tensor, counts: Tensor, size: int) -> Tensor:
     """`size` centres `[size, d]` of clusters with `centres` `[n, d]` and `counts` `[n]` of vectors, merged.
 
     Each time those two become one by which the sum of squared distances of vectors to their centre grows least, which
-    is m k / (m + k) |a - b|^2 (Ward 1963); of equals the first. Takes memory for n x n float64 numbers twice, and n^3
-    steps at most. Runs on the CPU.
+    is m k / (m + k) |a - b|^2 (Ward 1963); of equals the first. Takes memory for n x n float64 numbers three times,
+    and n^3 steps at most. Runs on the CPU.
 
     Args:
         counts: positive.
         size: n at most.
     """
-    means, weights = centres.double().cpu().numpy().copy(), counts.double().cpu().numpy().copy()
+    means, weights = centres.cpu().double().numpy().copy(), counts.cpu().double().numpy().copy()
     squares = (means**2).sum(axis=1)
     growth = np.maximum(squares[:, None] + squares - 2 * means @ means.T, 0)
     growth *= weights[:, None] * weights / (weights[:, None] + weights)

@@ -15,7 +15,7 @@ from codec.quantize.ward import merged
 
 MOST_VECTORS = 200_000
 LLOYD_STEPS = 20
-FINER = 8
+FINER = 8  # clusters that are merged, for each that is wanted
 MOST_TO_MERGE = 2048  # clusters: merging takes the third power of their number
 
 
@@ -77,8 +77,9 @@ def check_enough(number: int, size: int) -> None:
 def find_codebook(rows: Tensor, size: int, *, seed: int = 0) -> Tensor:
     """Centres `[size, d]` of `rows` `[n, d]` by k-means (Lloyd 1982).
 
-    It starts from clusters that are merged out of up to `FINER` times as many, found by k-means that starts from
-    k-means++: what it ends at is then nearer to the rows, and depends less on `seed`.
+    It starts from clusters that are merged out of up to `FINER` times as many, `MOST_TO_MERGE` at most, found by
+    k-means that starts from k-means++: what it ends at is then nearer to the rows, and depends less on `seed`. Where
+    there are no more than are wanted, they are taken as they are.
 
     Raises:
         UserError: fewer rows than centres.

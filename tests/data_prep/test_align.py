@@ -353,7 +353,7 @@ def skipped(out: Path) -> Path:
 
 
 @pytest.mark.shared
-def test_pocketsphinx_agrees_with_the_times_that_are_known_but_for_half_a_window() -> None:
+def test_pocketsphinx_finds_the_times_that_are_known_7_8_ms_later() -> None:
     """The known times are PocketSphinx's, too: this shows that it is used as it should be, not how good it is.
 
     It counts from where its windows of 25.6 ms begin, 10 ms apart: what they hear lies 7.8 ms after that.

@@ -126,6 +126,15 @@ def test_clusters_apart_are_found():
     assert torch.cdist(found, centres).min(1).values.max() < 1e-4
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [4, 10, 20])
+def test_clusters_of_few_distinct_rows_are_finite_and_miss_none_that_fits(size):
+    distinct = torch.randn(10, 6, generator=torch.Generator().manual_seed(1))
+    found = find_codebook(distinct.repeat(8, 1), size)
+    assert found.shape == (size, 6) and bool(found.isfinite().all())
+    assert size < 10 or float(torch.cdist(distinct, found).min(1).values.max()) < 1e-4
+
+
 def test_clusters_are_nearer_to_what_they_are_of_than_those_that_grew_from_seeds_alone():
     generator = torch.Generator().manual_seed(0)
     blobs = 2 * torch.randn(60, 6, generator=generator)
